@@ -1,0 +1,21 @@
+"""Prefect flows, and the ``segflow`` command line.
+
+``from flows import segment_image`` gives the flow; nothing heavy is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.segment_image import segment_image
+
+__all__ = ["segment_image"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "segment_image":
+        import flows.segment_image as module
+
+        return module.segment_image
+    raise AttributeError(f"module 'flows' has no attribute {name!r}")

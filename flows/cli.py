@@ -1,0 +1,55 @@
+"""The ``segflow`` command: errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import click
+import typer
+
+from flows.commands import demo, models, run
+
+app = typer.Typer(
+    name="segflow",
+    help="Segment GeoTIFF and NIfTI images that are too large, or too many: tiled, exact, resumable, measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.add_typer(models.app, name="models")
+app.add_typer(demo.app, name="demo")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("segflow"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Entry point; exit codes as documented in the README."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("segflow: interrupted; run the same command again to continue", err=True)
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

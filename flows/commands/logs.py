@@ -1,0 +1,24 @@
+"""Log lines for people: time, level where it matters, sentence; on standard error."""
+
+from __future__ import annotations
+
+import logging
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+
+def set_up_logging(console: Console, *, debug: bool) -> None:
+    """Sends segflow's own log to the console; a terminal with a bar gets warnings only."""
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=debug, show_time=False, markup=False)
+    else:
+        handler = logging.StreamHandler(console.file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    level = logging.DEBUG if debug else logging.WARNING if console.is_terminal else logging.INFO
+    for name in ("segflow", "flows", "tasks", "segmodels"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

@@ -1,0 +1,136 @@
+"""``segflow run``: one image."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flows.pipeline import RunResult
+
+ENGINES = ["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
+PRECISIONS = ["auto", "float32", "bfloat16"]
+
+
+def run(
+    image: Annotated[Path, typer.Argument(help="A GeoTIFF or NIfTI file.", show_default=False)],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A bundle's folder or a shipped bundle's name.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.", show_default=False)],
+    item: Annotated[str | None, typer.Option(help="Name of the result; by default the file's.")] = None,
+    tile: Annotated[
+        str | None, typer.Option(help="Tile size: one number, or one per model axis as 64,128,128.")
+    ] = None,
+    overlap: Annotated[
+        float | None, typer.Option(help="Overlap of neighbouring tiles: a fraction below 1, or pixels.", min=0)
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(help="Pixels of a block along each axis (unit of resume).", min=1)
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Blocks computed at once.", min=1, max=32)] = 2,
+    engine: Annotated[
+        str, typer.Option(help="What runs the model.", click_type=click.Choice(ENGINES))
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Arithmetic of the model.", click_type=click.Choice(PRECISIONS))
+    ] = "auto",
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect, as plain functions.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is done already.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+) -> None:
+    """Segment one image: stitched mask, regions, report.
+
+    Exit codes: 0 done or already done, 2 usage, 3 input or model refused, 4 partial, 5 suspect,
+    6 another run owns the output, 1 anything else.
+    """
+    from rich.console import Console
+
+    from flows.commands.logs import set_up_logging
+    from flows.commands.outcome import print_json, reported
+
+    console = Console(stderr=True)
+    set_up_logging(console, debug=debug)
+    with reported(debug=debug, as_json=as_json):
+        result = execute(
+            console,
+            direct=direct,
+            debug=debug,
+            image=image,
+            model=model,
+            out=out,
+            item=item,
+            tile=parse_tile(tile),
+            overlap=overlap,
+            block=block,
+            workers=workers,
+            engine=engine,
+            precision=precision,
+            force=force,
+            command=shlex.join(["segflow", *sys.argv[1:]]),
+        )
+        if as_json:
+            print_json(result.as_json())
+        else:
+            say(result, console)
+        raise typer.Exit(result.exit_code)
+
+
+def parse_tile(text: str | None) -> list[int] | None:
+    """``"512"`` or ``"64,128,128"``.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    from tasks.errors import UsageError
+
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(p.strip().isdigit() and int(p) > 0 for p in parts) or len(parts) > 3:
+        raise UsageError(f"--tile {text} is not a size: give one positive number, or up to three as 64,128,128")
+    return [int(p) for p in parts]
+
+
+def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> RunResult:
+    """Runs one item with a display: already done, as plain functions, or as a Prefect flow."""
+    from flows.pipeline import already_done, run_item
+    from flows.progress import shown
+    from flows.request import make_request
+
+    request = make_request(**options)
+    done = already_done(request)
+    if done is not None:
+        return done
+    with shown(console) as progress:
+        if direct:
+            from flows.runner import DirectRunner
+
+            return run_item(request, runner=DirectRunner(), progress=progress)
+        from flows.embedded import quiet_server
+        from flows.segment_image import segment_image
+
+        with quiet_server(debug=debug):
+            return segment_image(**options)
+
+
+def say(result: RunResult, console: Console) -> None:
+    """The result for a person."""
+    for warning in result.warnings:
+        console.print(f"note: {warning}", style="yellow", highlight=False, markup=False)
+    if result.already_done:
+        line = f"already done in {result.seconds:.1f} s, nothing recomputed: {result.out}"
+    else:
+        reused = f", {result.reused_blocks} of them from an earlier run" if result.reused_blocks else ""
+        line = f"{result.status} in {result.seconds:.1f} s ({result.blocks} blocks{reused}): {result.out}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if not result.already_done:
+        console.print(f"open {result.out / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

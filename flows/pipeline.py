@@ -1,0 +1,154 @@
+"""The method: plan, segment blocks, stitch, measure regions, report, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from flows.runner import Runner
+from tasks.planning.plan import Plan
+from tasks.planning.request import Request
+from tasks.planning.step import Planned, find_done, plan_item
+from tasks.publishing.ownership import owned
+from tasks.publishing.record import build_record
+from tasks.publishing.step import publish_item
+from tasks.regions.step import measure_item
+from tasks.reports.step import report_item
+from tasks.stitching.step import stitch_item
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run says of itself (also the object that ``--json`` prints).
+
+    Attributes:
+        status: *done*, *partial* or *suspect*.
+        item: The item's id.
+        out: Its folder.
+        seconds: Wall time of this call.
+        already_done: Nothing was computed, since this very result was published before.
+        blocks: Blocks of the plan.
+        reused_blocks: Of these, finished by an earlier run.
+        failed_tiles: Tiles that could not be predicted.
+        warnings: Sentences a user should read.
+    """
+
+    status: str
+    item: str
+    out: Path
+    seconds: float
+    already_done: bool
+    blocks: int
+    reused_blocks: int
+    failed_tiles: int
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def exit_code(self) -> int:
+        """For scripts: 0 done, 4 partial, 5 suspect."""
+        return {"done": 0, "partial": 4, "suspect": 5}[self.status]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "out": str(self.out), "warnings": list(self.warnings)}
+
+
+class Progress(Protocol):
+    """Told what happens, to show it to somebody."""
+
+    def stage(self, name: str) -> None: ...
+
+    def planned(self, planned: Planned, plan: Plan) -> None: ...
+
+    def block(self) -> None: ...
+
+    def published(self, folder: Path, record: dict[str, Any]) -> None: ...
+
+
+def already_done(request: Request) -> RunResult | None:
+    """The answer, if exactly this result is published already.
+
+    Raises:
+        InputError, ModelError: See :func:`tasks.planning.step.find_done`.
+    """
+    begin = time.perf_counter()
+    record = None if request.force else find_done(request)
+    if record is None:
+        return None
+    return RunResult(
+        status=record["status"],
+        item=request.item,
+        out=request.work().final,
+        seconds=round(time.perf_counter() - begin, 3),
+        already_done=True,
+        blocks=record["blocks"]["total"],
+        reused_blocks=record["blocks"]["total"],
+        failed_tiles=record["failed_tile_count"],
+        warnings=tuple(record["warnings"]),
+    )
+
+
+def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResult:
+    """Segments one item from beginning to end, or continues where an earlier run stopped.
+
+    Raises:
+        SegflowError, ModelError: One sentence with the remedy; nothing is published.
+    """
+    begin, started = time.perf_counter(), datetime.now(UTC)
+    timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        progress.stage(name)
+        start = time.perf_counter()
+        yield
+        timings[name] = time.perf_counter() - start
+
+    with owned(request.work().root, item=request.item):
+        done = already_done(request)
+        if done is not None:
+            return done
+        with stage("plan"):
+            planned = runner.call(plan_item, request)
+        work, plan = planned.work, Plan.load(planned.work.plan)
+        progress.planned(planned, plan)
+        with stage("segment"):
+            for _ in runner.blocks(planned, workers=request.workers):
+                progress.block()
+        with stage("stitch"):
+            failures = runner.call(stitch_item, work)
+        with stage("regions"):
+            runner.call(measure_item, work)
+        with stage("report"):
+            record = build_record(
+                request,
+                planned,
+                plan,
+                planned.info,
+                failures=failures,
+                timings=timings,
+                started=started,
+                finished=datetime.now(UTC),
+            )
+            runner.call(report_item, work, record)
+        progress.stage("publish")
+        record["timings"]["report"] = round(timings["report"], 3)
+        record["files"] = sorted(p.name for p in work.result.iterdir()) + ["run.json"]
+        runner.call(publish_item, work, record)
+        progress.published(work.final, record)
+    return RunResult(
+        status=record["status"],
+        item=request.item,
+        out=work.final,
+        seconds=round(time.perf_counter() - begin, 3),
+        already_done=False,
+        blocks=planned.blocks,
+        reused_blocks=planned.blocks - len(planned.todo),
+        failed_tiles=len(failures),
+        warnings=tuple(record["warnings"]),
+    )

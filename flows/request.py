@@ -1,0 +1,45 @@
+"""Flat parameters, as the command line and the orchestration UI give them, made a request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.planning.plan import Parameters
+from tasks.planning.request import Request
+from tasks.work import item_id
+
+
+def make_request(
+    *,
+    image: Path,
+    model: str,
+    out: Path,
+    item: str | None = None,
+    tile: list[int] | None = None,
+    overlap: float | None = None,
+    block: int | None = None,
+    workers: int = 2,
+    engine: str = "auto",
+    precision: str = "auto",
+    force: bool = False,
+    command: str = "",
+) -> Request:
+    """Builds a request; paths are taken as given.
+
+    Raises:
+        UsageError: An item name that cannot be used.
+    """
+    parameters = Parameters(
+        tile=tuple(tile) if tile else None, overlap=overlap, engine=engine, precision=precision
+    )
+    return Request(
+        image=image,
+        model=model,
+        out=out,
+        item=item_id(image, name=item),
+        parameters=parameters,
+        block=block,
+        workers=workers,
+        force=force,
+        command=command,
+    )

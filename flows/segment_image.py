@@ -1,0 +1,78 @@
+"""The Prefect flow ``segment-image``: one image in, one item with its report out."""
+
+# ruff: noqa: E402 - settings must be in place before Prefect reads them
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from flows.environment import prepare_environment
+
+prepare_environment()
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.artifacts import ArtifactProgress
+from flows.pipeline import RunResult, run_item
+from flows.progress import attached
+from flows.request import make_request
+from flows.runner import PrefectRunner
+from tasks.work import item_id
+
+Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def _run_name() -> str:
+    asked = flow_run.parameters
+    item = asked.get("item") or item_id(Path(str(asked["image"])))
+    return f"{item} with {Path(str(asked['model'])).name}"
+
+
+@flow(
+    name="segment-image",
+    flow_run_name=_run_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=64),
+    persist_result=False,
+)
+def segment_image(
+    image: Annotated[Path, Field(description="A GeoTIFF or NIfTI file.")],
+    model: Annotated[str, Field(description="A bundle's folder, or the name of a shipped bundle.")],
+    out: Annotated[Path, Field(description="Output folder; results go to out/item.")],
+    item: Annotated[str | None, Field(description="Item id; by default the file's name without extension.")] = None,
+    tile: Annotated[list[int] | None, Field(description="Tile size: one number, or one per model axis.")] = None,
+    overlap: Annotated[float | None, Field(description="Overlap of tiles: a fraction below 1, or pixels.")] = None,
+    block: Annotated[int | None, Field(description="Pixels of a block along each axis.", ge=1)] = None,
+    workers: Annotated[int, Field(description="Blocks computed at once.", ge=1, le=32)] = 2,
+    engine: Annotated[Engine, Field(description="What runs the model.")] = "auto",
+    precision: Annotated[Precision, Field(description="Arithmetic of the model.")] = "auto",
+    force: Annotated[bool, Field(description="Compute again even if this result exists.")] = False,
+    command: Annotated[str, Field(description="How to repeat the run, for its record.")] = "",
+) -> RunResult:
+    """Segments one image: plan, blocks, stitch, regions, report, publish.
+
+    Finished blocks of an interrupted run are reused; a result that exists already for the
+    same input, bundle and parameters is not computed again.
+
+    Raises:
+        SegflowError, ModelError: One sentence with the remedy; nothing is published.
+    """
+    request = make_request(
+        image=image,
+        model=model,
+        out=out,
+        item=item,
+        tile=tile,
+        overlap=overlap,
+        block=block,
+        workers=workers,
+        engine=engine,
+        precision=precision,
+        force=force,
+        command=command,
+    )
+    return run_item(request, runner=PrefectRunner(), progress=attached(ArtifactProgress()))

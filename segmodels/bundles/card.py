@@ -1,0 +1,175 @@
+"""The card of a bundle (``model.json``): everything a run must know about a model.
+
+The card alone decides classes, channels, normalisation, tiling defaults and
+padding, so that training and prediction cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Codes at or above this value are kept for nodata, failed and unobserved pixels.
+RESERVED_UINT8 = 253
+RESERVED_UINT16 = 65533
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassCard(_Strict):
+    """One class of the mask.
+
+    Attributes:
+        name: What people call it.
+        code: Its value in the mask.
+        colour: ``#rrggbb``, used in the colour table, pictures and legends.
+        region: Whether its connected components are measured as regions
+            (false for a background that nobody asks about).
+    """
+
+    name: str = Field(min_length=1)
+    code: int = Field(ge=0, lt=RESERVED_UINT16)
+    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
+    region: bool = True
+
+
+class ChannelCard(_Strict):
+    """One input channel, in the order the model wants them.
+
+    Attributes:
+        name: Band or modality name.
+        units: Physical units of the values, for example ``HU`` or ``1``.
+        wavelength_nm: Central wavelength, where the channel has one.
+        minimum: Lowest value seen as plausible; below it a run is *suspect*.
+        maximum: Highest value seen as plausible.
+    """
+
+    name: str
+    units: str | None = None
+    wavelength_nm: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class NormaliseNone(_Strict):
+    """Values enter the model as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class NormaliseScale(_Strict):
+    """``(x - offset) / divisor`` with fixed numbers."""
+
+    kind: Literal["scale"] = "scale"
+    offset: float = 0.0
+    divisor: float = Field(default=1.0, gt=0)
+
+
+class NormaliseWindow(_Strict):
+    """Clip to ``[low, high]``, then map to 0…1 (a CT window, for example)."""
+
+    kind: Literal["window"] = "window"
+    low: float
+    high: float
+
+
+class NormaliseZScore(_Strict):
+    """``(x - mean) / std`` of the whole image's valid pixels.
+
+    Attributes:
+        foreground_above: Only pixels above this value enter mean and std.
+    """
+
+    kind: Literal["zscore"] = "zscore"
+    foreground_above: float | None = None
+
+
+class NormalisePercentile(_Strict):
+    """Clip to two percentiles of the whole image's valid pixels, then map to 0…1."""
+
+    kind: Literal["percentile"] = "percentile"
+    low: float = Field(default=2.0, ge=0, le=100)
+    high: float = Field(default=98.0, ge=0, le=100)
+    foreground_above: float | None = None
+
+
+Normalise = Annotated[
+    NormaliseNone | NormaliseScale | NormaliseWindow | NormaliseZScore | NormalisePercentile,
+    Field(discriminator="kind"),
+]
+
+
+class Training(_Strict):
+    """Where the weights come from; free text and numbers that a reader can check."""
+
+    data: str = ""
+    licence: str = ""
+    command: str = ""
+    notes: str = ""
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Card(_Strict):
+    """The whole card.
+
+    Attributes:
+        ndims: Numbers of spatial axes the model takes. A 2-D model runs slice by
+            slice over a volume; a per-pixel method lists both.
+        activation: ``softmax`` over one logit per class, or ``sigmoid`` where a single
+            logit separates the second class from the first.
+        normalise: One entry for all channels, or one per channel.
+        tile: Default tile, one size per model axis, slowest axis first.
+        overlap: Default overlap of neighbouring tiles, as a fraction of the tile.
+        stride: Total stride of the network; tile sizes and starts are multiples of it.
+        spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
+    """
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: str = "1"
+    description: str = ""
+    task: Literal["semantic"] = "semantic"
+    ndims: tuple[Literal[2, 3], ...] = Field(min_length=1)
+    classes: tuple[ClassCard, ...] = Field(min_length=2)
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    channels: tuple[ChannelCard, ...] = Field(min_length=1)
+    normalise: tuple[Normalise, ...] = Field(default=(NormaliseNone(),), min_length=1)
+    tile: tuple[int, ...] = Field(min_length=1)
+    overlap: float = Field(default=0.25, ge=0, lt=1)
+    stride: int = Field(default=1, ge=1)
+    padding: Literal["reflect", "edge", "zero"] = "reflect"
+    blend: Literal["gaussian", "hann", "constant", "crop"] = "gaussian"
+    connectivity: Literal["face", "full"] = "full"
+    spacing: tuple[float, ...] | None = None
+    licence: str = ""
+    training: Training = Training()
+    scores: dict[str, float | str] = Field(default_factory=dict)
+    digests: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Card:
+        codes = [c.code for c in self.classes]
+        if codes != sorted(set(codes)):
+            raise ValueError("class codes must be distinct and ascending (ties go to the lowest code)")
+        if self.activation == "sigmoid" and len(self.classes) != 2:
+            raise ValueError("activation 'sigmoid' takes exactly two classes")
+        if len(self.normalise) not in (1, len(self.channels)):
+            raise ValueError("normalise needs one entry, or one per channel")
+        if any(t < 1 or t % self.stride for t in self.tile):
+            raise ValueError("tile sizes must be positive multiples of the stride")
+        if len(self.tile) not in self.ndims and len(self.tile) != max(self.ndims):
+            raise ValueError("tile needs one size per model axis")
+        return self
+
+    @property
+    def logits(self) -> int:
+        """Number of output channels of the model."""
+        return 1 if self.activation == "sigmoid" else len(self.classes)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the mask needs uint16."""
+        return self.classes[-1].code >= RESERVED_UINT8

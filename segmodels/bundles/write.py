@@ -1,0 +1,132 @@
+"""Writing a bundle: model, golden input and card appear together or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segmodels.bundles.bundle import CARD, GOLDEN, Bundle, bundle_digest, file_digest, load_bundle
+from segmodels.bundles.card import Card
+from segmodels.errors import BundleError
+from segmodels.methods.method import Linear, NormalisedDifference
+
+
+def write_bundle(
+    directory: str | Path,
+    *,
+    card: Card,
+    model: Any = None,
+    method: Linear | NormalisedDifference | None = None,
+    golden_input: npt.NDArray[np.float32],
+    overwrite: bool = False,
+) -> Bundle:
+    """Writes a bundle and loads it back.
+
+    The golden logits are computed in float32, on the CPU, by the model as read back from disk.
+
+    Args:
+        directory: The bundle's folder; it must not exist, unless ``overwrite``.
+        card: Its card; ``digests`` are filled in here.
+        model: A Keras model whose input is ``(None, None, …, channels)``; exactly one of ``model``
+            and ``method`` is given.
+        method: A per-pixel method.
+        golden_input: One or two small inputs, normalised, ``(b, *tile, channels)`` float32.
+        overwrite: Whether an existing bundle is replaced.
+
+    Raises:
+        BundleError: If the folder exists, or model, card and golden input do not fit together.
+    """
+    target = Path(directory).absolute()
+    _check(target, card, model, method, golden_input, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        folder.chmod(0o755)  # mkdtemp makes it private; a bundle is to be shared
+        if method is not None:
+            file = folder / "method.json"
+            file.write_text(method.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            logits = method.logits(golden_input)
+        else:
+            file = folder / "model.keras"
+            model.save(file)
+            logits = _reference(file, golden_input)
+        if logits.shape != (*golden_input.shape[:-1], card.logits):
+            raise BundleError(
+                f"The model answers with shape {logits.shape}, but the card of {card.name} promises "
+                f"{card.logits} logits; correct the card."
+            )
+        np.savez_compressed(folder / GOLDEN, input=golden_input, logits=logits)
+        digests = {name: file_digest(folder / name) for name in (GOLDEN, file.name)}
+        card = card.model_copy(update={"digests": digests})
+        (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        checked = load_bundle(folder)
+        _put(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Bundle(target.resolve(), checked.card, checked.kind, bundle_digest(target, checked.card))
+
+
+def _check(
+    target: Path,
+    card: Card,
+    model: Any,
+    method: Linear | NormalisedDifference | None,
+    golden: npt.NDArray[np.float32],
+    overwrite: bool,
+) -> None:
+    if (model is None) == (method is None):
+        raise BundleError("A bundle holds either a model or a method; give exactly one of them.")
+    if target.exists() and not (overwrite and (target / CARD).is_file()):
+        raise BundleError(
+            f"{target} already exists; choose another folder, or overwrite a bundle on purpose."
+        )
+    if (
+        golden.dtype != np.float32
+        or golden.ndim - 2 not in card.ndims
+        or golden.shape[-1] != len(card.channels)
+    ):
+        raise BundleError(
+            f"The golden input is {golden.dtype}{golden.shape}, but {card.name} takes float32 "
+            f"(b, *tile, {len(card.channels)}); give such an array."
+        )
+    if not 1 <= len(golden) <= 2 or not golden.size or any(n % card.stride for n in golden.shape[1:-1]):
+        raise BundleError(
+            f"The golden input has shape {golden.shape}; give one or two inputs whose sides are multiples "
+            f"of {card.stride}."
+        )
+    if method is not None:
+        try:
+            method.check(card)
+        except ValueError as error:
+            raise BundleError(f"The method does not fit the card of {card.name}: {error}.") from error
+    elif any(n is not None for n in model.input_shape[:-1]):
+        raise BundleError(
+            f"The model's input is {model.input_shape}, but a bundle's model takes any batch and tile; "
+            f"build it with input shape {(*[None] * (golden.ndim - 2), golden.shape[-1])}."
+        )
+
+
+def _reference(file: Path, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    import keras
+
+    from segmodels.bundles.keras_file import load_keras_file
+
+    # On a GPU the same call may round through TensorFloat-32.
+    with keras.device("cpu:0"):
+        model = load_keras_file(file)
+        return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), np.float32)
+
+
+def _put(folder: Path, target: Path) -> None:
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+        target.rename(old / target.name)
+        folder.rename(target)
+        shutil.rmtree(old)
+    else:
+        folder.rename(target)

@@ -1,0 +1,36 @@
+"""``python -m segmodels.engines.convert BUNDLE DIGEST FILE.xml``: a Keras bundle as OpenVINO model."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+
+
+def main(path: str, digest: str, file: str) -> None:
+    """Converts the bundle at ``path``, if its digest is still ``digest``."""
+    from segmodels.bundles.bundle import load_bundle
+    from segmodels.bundles.keras_file import load_keras_file
+    from segmodels.engines.on_keras import use_keras
+    from segmodels.engines.on_openvino import import_openvino
+
+    bundle = load_bundle(path)
+    if bundle.digest != digest:
+        raise SystemExit(f"{path} changed while it was being converted; run again")
+    ov = import_openvino()
+    use_keras("tensorflow")
+    model = load_keras_file(bundle.model_path)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = f"{folder}/exported.xml"
+        model.export(exported, format="openvino", verbose=False)
+        graph = ov.Core().read_model(exported)
+        # The exporter leaves sizes that layers look up (group normalisation) as outputs of their own;
+        # only the logits have as many axes as the input.
+        for output in list(graph.outputs):
+            if output.partial_shape.rank != graph.input(0).partial_shape.rank:
+                graph.remove_result(output.get_node())
+        graph.validate_nodes_and_infer_types()
+        ov.serialize(graph, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

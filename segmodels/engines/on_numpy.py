@@ -1,0 +1,34 @@
+"""The engine of per-pixel methods."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from segmodels.bundles.bundle import Bundle
+from segmodels.engines.backend import Run
+from segmodels.errors import EngineError
+from segmodels.methods.method import read_method
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class NumpyBackend:
+    """Computes a method in float32, whatever the machine."""
+
+    name = "method"
+
+    def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
+        if precision == "bfloat16":
+            raise EngineError(
+                f"{bundle.card.name} is a per-pixel method, which is always computed in float32; "
+                "ask for precision auto or float32."
+            )
+        self._method = read_method(bundle.model_path, bundle.card)
+        self.precision = "float32"
+        self.library = f"numpy {np.__version__}"
+
+    def compile(self, shape: tuple[int, ...]) -> Run:
+        """Nothing to prepare: a method takes any shape."""
+        return self._method.logits

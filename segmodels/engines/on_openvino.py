@@ -1,0 +1,186 @@
+"""The engine on OpenVINO: the fast one on CPUs, and the one that reads ``model.onnx``.
+
+A Keras model is converted once per bundle and OpenVINO version, by a process of its own,
+so that a run needs neither TensorFlow's start-up time nor its memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segmodels.bundles.bundle import Bundle
+from segmodels.engines.backend import Array, Run
+from segmodels.errors import EngineError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def import_openvino() -> Any:
+    """Imports openvino with its telemetry off.
+
+    Raises:
+        EngineError: If it is not installed.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise EngineError(
+            "The engine 'openvino' needs the package openvino, which is not installed; "
+            "install segflow[openvino], or choose the engine tensorflow."
+        )
+    # OpenVINO reports every import to its maker unless this optional module is absent;
+    # None in sys.modules is Python's way to make an import fail.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+class OpenVinoBackend:
+    """A model compiled for the CPU, with OpenVINO's default number of threads."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
+        ov = import_openvino()
+        self._core = ov.Core()
+        native = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bfloat16" and not native:
+            raise EngineError(
+                "This processor does not compute in bfloat16 itself; ask for precision auto or float32."
+            )
+        self.precision: str = precision or ("bfloat16" if native else "float32")
+        self.library = f"openvino {version('openvino')}"
+        self._channels = len(bundle.card.channels)
+        self._file = bundle.model_path if bundle.kind == "onnx" else converted(bundle)
+        try:
+            model = self._core.read_model(self._file)
+        except RuntimeError as error:
+            remedy = (
+                "export it again"
+                if bundle.kind == "onnx"
+                else f"delete the folder {self._file.parent} and retry"
+            )
+            raise EngineError(
+                f"OpenVINO cannot read {self._file} ({_last_line(str(error))}); {remedy}."
+            ) from error
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise EngineError(
+                f"{self._file} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+                "a bundle's model has one of each."
+            )
+        self._first = _channels_first(model.input(0).partial_shape, self._channels, bundle.kind)
+
+    def compile(self, shape: tuple[int, ...]) -> Run:
+        """Fixes the model's shape and compiles it.
+
+        Raises:
+            EngineError: If the model cannot take that shape.
+        """
+        ov = import_openvino()
+        # Read again for every shape: it is quick, and reshaping changes the model for good.
+        model = self._core.read_model(self._file)
+        wanted = [shape[0], shape[-1], *shape[1:-1]] if self._first else list(shape)
+        options = {
+            "INFERENCE_PRECISION_HINT": ov.Type.bf16 if self.precision == "bfloat16" else ov.Type.f32,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            model.reshape(ov.PartialShape(wanted))
+            compiled = self._core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise EngineError(
+                f"OpenVINO cannot run {self._file.name} on batches of shape {shape} "
+                f"({_last_line(str(error))}); choose another tile, or the engine tensorflow."
+            ) from error
+        request = compiled.create_infer_request()
+        first = self._first
+
+        def run(batch: Array) -> Array:
+            x = np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if first else batch
+            request.infer({0: x}, share_inputs=True)
+            out = request.get_output_tensor(0).data
+            # The request reuses its buffer; the caller is promised an array of its own.
+            return np.array(np.moveaxis(out, 1, -1) if first else out, np.float32, order="C")
+
+        return run
+
+
+def converted(bundle: Bundle) -> Path:
+    """The OpenVINO form of a Keras bundle, from the user's cache or made now.
+
+    It keeps the model's free batch and tile size, so that one file serves every tile.
+
+    Raises:
+        EngineError: If it cannot be made.
+    """
+    from filelock import FileLock
+    from platformdirs import user_cache_dir
+
+    cache = Path(user_cache_dir("segflow")) / "openvino"
+    folder = cache / f"{bundle.digest}-{version('openvino')}"
+    file = folder / "model.xml"
+    if file.is_file():
+        return file
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        # Many workers may start at once; one converts, the others wait for it.
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            if not file.is_file():
+                temporary = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
+                try:
+                    _convert(bundle, temporary / "model.xml")
+                    temporary.rename(folder)
+                finally:
+                    shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise EngineError(
+            f"The converted model cannot be stored under {cache} ({error.strerror}); "
+            "make that folder writable."
+        ) from error
+    return file
+
+
+def _convert(bundle: Bundle, file: Path) -> None:
+    import segmodels
+
+    if importlib.util.find_spec("tensorflow") is None:
+        raise EngineError(
+            "The engine 'openvino' needs tensorflow once, to convert a Keras model; install tensorflow."
+        )
+    paths = [str(Path(segmodels.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",  # converting needs no GPU, and must not take its memory
+        "KERAS_BACKEND": "tensorflow",
+        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    command = [sys.executable, "-m", "segmodels.engines.convert", str(bundle.path), bundle.digest, str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EngineError(
+            f"{bundle.card.name} cannot be converted for OpenVINO ({_last_line(done.stderr)}); "
+            "choose the engine tensorflow."
+        )
+
+
+def _channels_first(shape: Any, channels: int, kind: str) -> bool:
+    """Whether an ONNX model takes ``(batch, channels, *tile)``; a converted Keras model never does."""
+    if kind != "onnx":
+        return False
+    dims = [d.get_length() if d.is_static else None for d in shape]
+    return dims[-1] != channels and dims[1] == channels
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,1 @@
+"""Classical per-pixel methods: a bundle may hold one instead of a network."""

@@ -1,0 +1,1 @@
+"""The steps of a run: plain typed functions, and beside them one thin Prefect face per step."""

@@ -1,0 +1,1 @@
+"""Segmenting one block: read with halo, normalise, run the model, leave immutable files."""

@@ -1,0 +1,86 @@
+"""Reading what a block's tiles need, each source pixel once, halo and padding included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from segmodels.normalise import Normaliser
+from tasks.imagery.protocol import Image, Pixels
+from tasks.tiling.grid import Index, Padding, TileGrid
+
+
+@dataclass(frozen=True)
+class Source:
+    """The pixels of a set of tiles, compacted: only coordinates that some tile uses.
+
+    Attributes:
+        coordinates: Per axis, the sorted image coordinates that are held.
+        pixels: Their values ``(*lengths, channels)`` and validity.
+    """
+
+    coordinates: tuple[npt.NDArray[np.int64], ...]
+    pixels: Pixels
+
+
+def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Padding) -> Source:
+    """Reads everything that ``tiles`` need.
+
+    Raises:
+        InputError: The storage cannot be read there.
+    """
+    coordinates = []
+    for d, axis in enumerate(grid.axes):
+        used = [axis.sources(k, padding)[0] for k in sorted({t[d] for t in tiles})]
+        coordinates.append(np.unique(np.concatenate(used)))
+    lengths = [len(c) for c in coordinates]
+    runs = [_runs(c) for c in coordinates]
+    values: npt.NDArray[np.generic] | None = None
+    valid = np.empty(lengths, bool)
+    for pieces in product(*runs):
+        window = tuple(slice(first, last + 1) for _, first, last in pieces)
+        at = tuple(slice(i, i + last - first + 1) for i, first, last in pieces)
+        part = image.read(window)
+        if values is None:
+            if all(len(r) == 1 for r in runs):
+                return Source(tuple(coordinates), part)
+            values = np.empty([*lengths, part.values.shape[-1]], part.values.dtype)
+        values[at] = part.values
+        valid[at] = part.valid
+    assert values is not None
+    return Source(tuple(coordinates), Pixels(values, valid))
+
+
+def _runs(coordinates: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Splits sorted coordinates into ``(position, first, last)`` of consecutive ones."""
+    breaks = np.flatnonzero(np.diff(coordinates) != 1) + 1
+    starts = [0, *breaks.tolist()]
+    ends = [*breaks.tolist(), len(coordinates)]
+    return [(a, int(coordinates[a]), int(coordinates[b - 1])) for a, b in zip(starts, ends, strict=True)]
+
+
+def tile_input(
+    source: Source, grid: TileGrid, tile: Index, *, padding: Padding, normaliser: Normaliser, model_ndim: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """One tile's input to the model.
+
+    Returns:
+        float32 ``(*tile, channels)`` over the model's own axes, normalised, 0 where not
+        valid; and validity ``(*tile)``.
+    """
+    positions, usable = [], []
+    for axis, k, have in zip(grid.axes, tile, source.coordinates, strict=True):
+        wanted, inside = axis.sources(k, padding)
+        positions.append(np.searchsorted(have, wanted))
+        usable.append(inside)
+    box = np.ix_(*positions)
+    valid = source.pixels.valid[box]
+    for d, inside in enumerate(usable):
+        if not inside.all():
+            valid = valid & inside.reshape([-1 if i == d else 1 for i in range(len(usable))])
+    x = normaliser(source.pixels.values[box], valid)
+    drop = len(grid.axes) - model_ndim
+    return x.reshape(x.shape[drop:]), valid.reshape(valid.shape[drop:])

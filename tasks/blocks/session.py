@@ -1,0 +1,80 @@
+"""What a process keeps open between blocks: one engine, one image."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from segmodels.bundles.bundle import load_bundle
+from segmodels.engines.base import Engine
+from segmodels.engines.opening import open_engine
+from segmodels.errors import BundleError, EngineError
+from tasks.errors import InputError
+from tasks.imagery.open import open_image
+from tasks.imagery.protocol import Image
+from tasks.planning.plan import Plan
+
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A plan with its image and engine, opened once per process."""
+
+    plan: Plan
+    image: Image
+    engine: Engine
+
+
+def open_session(plan_path: Path, *, scratch: Path) -> Session:
+    """Opens what a plan needs, or gives what this process has open already.
+
+    Raises:
+        ModelError: The bundle changed since the plan, or this process cannot run it as planned.
+        InputError: The image changed or cannot be opened.
+    """
+    with _opening:
+        return _session(plan_path, plan_path.stat().st_mtime_ns, scratch)
+
+
+def engine_for(plan: Plan) -> Engine:
+    """The engine that a plan's parameters mean on this machine, verified on the golden input.
+
+    Raises:
+        ModelError: There is none, or the bundle changed since the plan.
+    """
+    with _opening:
+        return _engine_for(plan)
+
+
+def _engine_for(plan: Plan) -> Engine:
+    asked = plan.parameters
+    return _engine(plan.bundle, plan.bundle_digest, asked.engine, asked.precision, plan.batch, plan.tile)
+
+
+@lru_cache(maxsize=1)
+def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
+    plan = Plan.load(plan_path)
+    image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    if image.info.shape != plan.grid.shape:
+        raise InputError(f"{plan.image} changed while it was being segmented: run again")
+    engine = _engine_for(plan)
+    have, want = (engine.library, engine.precision), (plan.library, plan.precision)
+    if have != want:
+        raise EngineError(
+            f"this process runs {plan.card.name} on {have[0]} at {have[1]}, but the run is planned for "
+            f"{want[0]} at {want[1]}: install the same versions, or give --engine and --precision"
+        )
+    return Session(plan, image, engine)
+
+
+@lru_cache(maxsize=1)
+def _engine(
+    bundle: Path, digest: str, engine: str, precision: str, batch: int, tile: tuple[int, ...]
+) -> Engine:
+    loaded = load_bundle(bundle)
+    if loaded.digest != digest:
+        raise BundleError(f"the bundle {bundle} changed while it was in use: run again")
+    return open_engine(loaded, engine=engine, precision=precision, batch=batch, tile=tile)

@@ -1,0 +1,29 @@
+"""The block step: what one task run does, in whatever process it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.blocks.segment import BlockOutcome, segment_block
+from tasks.blocks.session import open_session
+from tasks.work import WorkFolder
+
+
+def run_block(
+    work: WorkFolder, number: int, *, on_tiles: Callable[[int], None] | None = None
+) -> BlockOutcome:
+    """Segments one block of a planned item and leaves its file.
+
+    Raises:
+        OutputError: Its file cannot be written.
+        ModelError: The engine cannot be used.
+    """
+    session = open_session(work.plan, scratch=work.scratch)
+    return segment_block(
+        session.plan,
+        number,
+        image=session.image,
+        engine=session.engine,
+        directory=work.blocks,
+        on_tiles=on_tiles,
+    )

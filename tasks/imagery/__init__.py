@@ -1,0 +1,1 @@
+"""Images in, masks out: every file format lives here, behind one protocol."""

@@ -1,0 +1,146 @@
+"""Where pixels of a GeoTIFF lie on the globe, and how large they truly are."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.imagery.areas import PixelAreas, horizontal, pixel_areas
+from tasks.imagery.protocol import ImageInfo
+
+__all__ = ["PixelAreas", "lonlat", "lonlat_box", "pixel_areas"]
+
+_F = npt.NDArray[np.float64]
+_EDGE = 65
+_INSIDE = 65
+
+
+def lonlat(info: ImageInfo, points: npt.ArrayLike) -> _F:
+    """Pixel coordinates as WGS84 longitude and latitude.
+
+    Args:
+        info: Of a GeoTIFF.
+        points: ``(n, 2)`` as row, column; ``(0, 0)`` is the centre of the first pixel.
+
+    Returns:
+        ``(n, 2)`` degrees, longitudes in −180…180. NaN without a CRS and where the
+        projection has no inverse. On another planet: its own coordinates.
+    """
+    p = np.asarray(points, float).reshape(-1, 2)
+    return _transform(info, p[:, 0] + 0.5, p[:, 1] + 0.5)
+
+
+def lonlat_box(
+    info: ImageInfo, box: tuple[float, float, float, float]
+) -> tuple[float, float, float, float] | None:
+    """The bounding box of a pixel box, as RFC 7946 wants it.
+
+    Args:
+        info: Of a GeoTIFF.
+        box: ``(row_start, column_start, row_stop, column_stop)``, half open, so edges of
+            pixels. On a global grid columns may run beyond the width.
+
+    Returns:
+        ``(west, south, east, north)`` in degrees; ``west > east`` where the box crosses the
+        antimeridian; −180…180 and the pole's latitude where a pole lies inside. ``None``
+        without a CRS, or if no part of the box lies on the globe.
+    """
+    if info.grid["crs"] is None:
+        return None
+    r0, c0, r1, c1 = box
+    u = np.linspace(0, 1, _EDGE)[:-1]
+    ends = np.ones_like(u)
+    rows = r0 + (r1 - r0) * np.concatenate([0 * u, u, ends, 1 - u])
+    cols = c0 + (c1 - c0) * np.concatenate([u, ends, 1 - u, 0 * u])
+    ring = _transform(info, rows, cols)
+    poles = _poles_inside(info, box)
+    if np.isfinite(ring).all():
+        west, east = _span_of_ring(ring[:, 0])
+        latitudes = ring[:, 1]
+    else:
+        grid_r, grid_c = np.meshgrid(np.linspace(r0, r1, _INSIDE), np.linspace(c0, c1, _INSIDE))
+        inside = _transform(info, grid_r.ravel(), grid_c.ravel())
+        seen = np.concatenate([ring, inside])
+        seen = seen[np.isfinite(seen).all(axis=1)]
+        if not len(seen):
+            return None
+        west, east = _span_of_cloud(seen[:, 0])
+        latitudes = seen[:, 1]
+    south, north = float(latitudes.min()), float(latitudes.max())
+    if poles:
+        west, east = -180.0, 180.0
+        south, north = (-90.0 if -90.0 in poles else south), (90.0 if 90.0 in poles else north)
+    return west, south, east, north
+
+
+@functools.cache
+def _transformers(wkt: str) -> tuple[Any, Any, bool]:
+    """To degrees, back, and whether the CRS is projected."""
+    import pyproj
+    from pyproj.exceptions import ProjError
+
+    crs = horizontal(pyproj.CRS.from_wkt(wkt))
+    try:
+        target = pyproj.CRS("OGC:CRS84")
+        there = pyproj.Transformer.from_crs(crs, target, always_xy=True)
+    except ProjError:
+        # Not the Earth: PROJ knows no way between two planets.
+        target = crs.geodetic_crs
+        there = pyproj.Transformer.from_crs(crs, target, always_xy=True)
+    return there, pyproj.Transformer.from_crs(target, crs, always_xy=True), bool(crs.is_projected)
+
+
+def _transform(info: ImageInfo, rows: _F, cols: _F) -> _F:
+    """Edge-based pixel coordinates (0 is the first pixel's outer edge) to degrees."""
+    if info.grid["crs"] is None:
+        return np.full((len(rows), 2), np.nan)
+    a, b, c, d, e, f = info.grid["transform"]
+    there, _, _ = _transformers(info.grid["crs"])
+    lon, lat = there.transform(c + a * cols + b * rows, f + d * cols + e * rows)
+    out = np.stack([np.asarray(lon, float), np.asarray(lat, float)], axis=1)
+    out[~np.isfinite(out).all(axis=1)] = np.nan
+    outside = np.abs(out[:, 0]) > 180
+    out[outside, 0] = (out[outside, 0] + 180) % 360 - 180
+    out[:, 1] = np.clip(out[:, 1], -90, 90)
+    return out
+
+
+def _poles_inside(info: ImageInfo, box: tuple[float, float, float, float]) -> tuple[float, ...]:
+    _, back, projected = _transformers(info.grid["crs"])
+    if not projected:
+        return ()
+    a, b, c, d, e, f = info.grid["transform"]
+    found = []
+    for latitude in (-90.0, 90.0):
+        x, y = back.transform(0.0, latitude)
+        if not np.isfinite([x, y]).all():
+            continue
+        col, row = np.linalg.solve(np.array([[a, b], [d, e]]), np.array([x - c, y - f]))
+        if box[0] <= row <= box[2] and box[1] <= col <= box[3]:
+            found.append(latitude)
+    return tuple(found)
+
+
+def _span_of_ring(longitudes: _F) -> tuple[float, float]:
+    """West and east end of a closed ring of neighbouring points."""
+    steps = (np.diff(longitudes, append=longitudes[:1]) + 180) % 360 - 180
+    walk = longitudes[0] + np.concatenate([[0.0], np.cumsum(steps[:-1])])
+    first, last = int(walk.argmin()), int(walk.argmax())
+    if walk[last] - walk[first] >= 360 - 1e-9:
+        return -180.0, 180.0
+    # The points' own values: sums of steps carry rounding.
+    west, east = float(longitudes[first]), float(longitudes[last])
+    return (-180.0 if west == 180.0 else west), (180.0 if east == -180.0 else east)
+
+
+def _span_of_cloud(longitudes: _F) -> tuple[float, float]:
+    """The complement of the widest gap between points; all round if no gap stands out."""
+    s = np.sort(longitudes)
+    gaps = np.diff(s, append=s[:1] + 360)
+    k = int(gaps.argmax())
+    if gaps[k] < 2 * 360 / _INSIDE:
+        return -180.0, 180.0
+    return float(s[(k + 1) % len(s)]), float(s[k])

@@ -1,0 +1,140 @@
+"""A mask as NIfTI with the input's own header: same axes, affine, codes and units, bit for bit."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import mmap
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from segmodels.bundles.card import ClassCard
+from tasks.imagery import orientation
+from tasks.imagery.nifti import read_header
+from tasks.imagery.protocol import ImageInfo, Window
+from tasks.imagery.writers import fsync_replace, need_space, special_codes, writing
+
+_LABEL = 1002
+_COMMENT = 6
+_LEVEL = 6
+_CHUNK = 1 << 20
+
+
+class NiftiMask:
+    """Collects windows in a mapped plain file in native axes, then compresses it as a stream."""
+
+    def __init__(
+        self, info: ImageInfo, path: Path, *, classes: Sequence[ClassCard], wide: bool, tags: dict[str, str]
+    ) -> None:
+        self._path = path
+        self._flat = path.with_name(path.name + ".flat.part")
+        self._part = path.with_name(path.name + ".part")
+        self._dtype = np.dtype("<u2" if wide else "u1")
+        self._axes = orientation.axis_map(info.grid["affine"])
+        self._shape = _mask_shape(info)
+        special = special_codes(wide=wide)
+        names = {c.code: c.name for c in classes} | {code: name for name, code in special.items()}
+        comment = {"tags": tags, "classes": {str(code): names[code] for code in sorted(names)}}
+        self._header = _header(info, self._shape, self._dtype, comment)
+        self._map: mmap.mmap | None = None
+        size = math.prod(self._shape) * self._dtype.itemsize
+        try:
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                need_space(path.parent, size)
+                self._map = _filled(self._flat, size, self._dtype.type(special["nodata"]).tobytes())
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, window: Window, codes: npt.NDArray[Any]) -> None:
+        """Writes codes ``([t,] z, y, x)``; see ``MaskWriter``."""
+        if self._map is None:
+            raise ValueError(f"{self._path} is finished")
+        native = orientation.spatial(self._shape)
+        frames = math.prod(self._shape[3:])
+        where = orientation.to_native(window[-3:], self._axes, native)
+        codes = codes.astype(self._dtype, casting="same_kind", copy=False)
+        codes = np.moveaxis(codes, 0, 3) if len(window) == 4 else codes[..., np.newaxis]
+        when = window[0] if len(window) == 4 else slice(0, 1)
+        with writing(self._path):
+            target = np.ndarray((*native, frames), self._dtype, buffer=self._map, order="F")
+            target[(*where, when)] = orientation.native_view(codes, self._axes)
+            del target
+            # Mapped pages would count as this process's memory; the page cache keeps them.
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED)
+
+    def finish(self) -> None:
+        """Compresses without time or name, fsyncs, and gives the file its name."""
+        with writing(self._path):
+            self._close()
+            with (
+                self._flat.open("rb") as flat,
+                self._part.open("wb") as raw,
+                gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as out,
+            ):
+                self._header.write_to(out)
+                shutil.copyfileobj(flat, out, _CHUNK)
+            fsync_replace(self._part, self._path)
+            self._flat.unlink()
+
+    def abort(self) -> None:
+        """Removes whatever was written."""
+        self._close()
+        self._flat.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        mapped, self._map = self._map, None
+        if mapped is not None:
+            mapped.flush()
+            mapped.close()
+
+
+def _mask_shape(info: ImageInfo) -> tuple[int, ...]:
+    """The input's own shape; where its fourth axis is channels, without it."""
+    shape = tuple(int(n) for n in info.grid["native_shape"])
+    return shape[:3] if len(info.channels) > 1 else shape
+
+
+def _filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
+    with path.open("wb") as f:
+        piece = fill * (_CHUNK // len(fill))
+        for start in range(0, size, _CHUNK):
+            f.write(piece[: min(_CHUNK, size - start)])
+    fd = os.open(path, os.O_RDWR)
+    try:
+        return mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+
+
+def _header(info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]) -> Any:
+    """The input's header with only the data's description changed; always little-endian."""
+    header = read_header(info.path).as_byteswapped("<")
+    header.set_data_dtype(dtype)
+    pixdim = header["pixdim"].copy()
+    header.set_data_shape(shape)
+    # nibabel overwrites the steps of axes that are not there; the grid stays as it came.
+    header["pixdim"] = pixdim
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_max"] = header["cal_min"] = 0
+    header["intent_code"] = _LABEL
+    header["intent_name"], header["descrip"], header["aux_file"] = b"", b"segflow", b""
+    for field in ("intent_p1", "intent_p2", "intent_p3"):
+        header[field] = 0
+    if "glmax" in header:
+        header["glmax"] = header["glmin"] = 0
+    header["vox_offset"] = 0
+    text = json.dumps(comment, sort_keys=True, ensure_ascii=True)
+    header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, text.encode()))
+    return header

@@ -1,0 +1,105 @@
+"""The one protocol behind which every image format lives.
+
+Arrays have the slowest spatial axis first and channels last. A NIfTI volume is seen in
+its closest canonical (RAS+) orientation with axes ``(z, y, x)`` = superior, anterior,
+right, so a model never meets a flipped patient; writers undo that exactly. A 4-D series
+has a leading ``t`` axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Window = tuple[slice, ...]
+"""One slice per axis, in bounds, step 1."""
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image without reading its pixels.
+
+    Attributes:
+        path: Where it was opened.
+        format: ``geotiff`` or ``nifti``.
+        field: ``earth`` (areas in m²) or ``medical`` (volumes in mm³).
+        shape: Sizes of ``axes``, slowest first.
+        axes: Of ``t z y x``; ``("y", "x")`` for rasters.
+        channels: Names of the channels.
+        dtype: numpy dtype name of the values that ``read`` gives.
+        wraps: Per axis, whether its two ends are neighbours (a global grid's columns).
+        chunk: The storage's own blocks per axis; reading whole chunks decodes them once.
+        nodata: The value that marks missing pixels, if the format declares one.
+        grid: JSON-able description of the grid: for ``geotiff`` ``crs`` (WKT or None),
+            ``transform`` (six numbers, GDAL's affine order a b c d e f); for ``nifti``
+            ``affine`` (4×4 of the file), ``native_shape``, ``orientation`` (axis codes
+            of the file), ``spacing`` (mm per ``axes`` entry; 0 for ``t``).
+        notes: Sentences a user should see (no CRS, qform and sform disagree …).
+    """
+
+    path: Path
+    format: Literal["geotiff", "nifti"]
+    field: Literal["earth", "medical"]
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    channels: tuple[str, ...]
+    dtype: str
+    wraps: tuple[bool, ...]
+    chunk: tuple[int, ...]
+    nodata: float | None
+    grid: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A window's pixels.
+
+    Attributes:
+        values: ``(*window, channels)`` in the image's dtype.
+        valid: ``(*window)``; false where any channel is nodata, masked or not finite.
+    """
+
+    values: npt.NDArray[Any]
+    valid: npt.NDArray[np.bool_]
+
+
+class Image(Protocol):
+    """An open image. ``read`` may be called from several threads."""
+
+    @property
+    def info(self) -> ImageInfo:
+        """What is known without reading pixels."""
+        ...
+
+    def read(self, window: Window) -> Pixels:
+        """Reads a window that lies inside the image.
+
+        Raises:
+            tasks.errors.InputError: The storage is truncated or corrupt there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives files back; reading afterwards is an error."""
+        ...
+
+
+class MaskWriter(Protocol):
+    """Writes a mask on the image's grid; ``finish`` makes the final file."""
+
+    def write(self, window: Window, codes: npt.NDArray[Any]) -> None:
+        """Writes a window (uint8 or uint16); windows come as bands in raster order."""
+        ...
+
+    def finish(self) -> None:
+        """Completes ``mask.tif`` or ``mask.nii.gz`` and fsyncs it."""
+        ...
+
+    def abort(self) -> None:
+        """Removes whatever was written."""
+        ...

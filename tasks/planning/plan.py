@@ -1,0 +1,115 @@
+"""The plan: everything a block's task needs to know, frozen before the first block runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from segmodels.bundles.card import Card
+from segmodels.normalise import Normaliser
+from tasks.files import atomic_write
+from tasks.planning.statistics import ChannelSummary
+from tasks.tiling.grid import Index, Padding, TileGrid
+from tasks.tiling.weights import Blend, Quantisation
+
+#: Raised only when the same inputs would give another mask or other figures.
+RESULT_VERSION = 1
+
+
+class Parameters(BaseModel):
+    """What a user may set and what changes the result (so it is part of its digest).
+
+    Attributes:
+        tile: Tile per model axis, or None for the card's.
+        overlap: Fraction (< 1) or pixels (≥ 1), or None for the card's.
+        engine: Engine asked for.
+        precision: Precision asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tile: tuple[int, ...] | None = None
+    overlap: float | None = None
+    engine: str = "auto"
+    precision: str = "auto"
+
+    def digest(self) -> str:
+        """``sha256:…`` of the parameters and of the result version."""
+        text = json.dumps({"result_version": RESULT_VERSION, **self.model_dump()}, sort_keys=True)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+class Plan(BaseModel):
+    """A run's plan; written as ``plan.json`` in the run's work folder.
+
+    Attributes:
+        item: Id of the item.
+        image: Path of the input.
+        image_digest: ``sha256:…`` of its content.
+        bundle: Folder of the bundle.
+        bundle_digest: Digest of the bundle.
+        card: The bundle's card.
+        parameters: As asked for.
+        engine: What runs the model, fixed for every block; with its precision and library.
+        grid: Tiles and blocks over the image's axes.
+        model_ndim: How many of the last axes the model sees.
+        batch: Fixed batch size.
+        statistics: Per channel, over all valid pixels.
+        peak_memory_bytes: Bound of the whole process tree.
+        disk_bytes: Bound of what the run writes, work files included.
+        notes: What a user should know.
+        suspicions: Reasons why the result may be wrong; any makes the run *suspect*.
+    """
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    item: str
+    image: Path
+    image_digest: str
+    bundle: Path
+    bundle_digest: str
+    card: Card
+    parameters: Parameters
+    engine: str = ""
+    precision: str = ""
+    library: str = ""
+    grid: TileGrid
+    model_ndim: int
+    padding: Padding
+    blend: Blend
+    quantisation: Quantisation
+    batch: int
+    normaliser: Normaliser
+    statistics: tuple[ChannelSummary, ...]
+    peak_memory_bytes: int
+    disk_bytes: int
+    notes: tuple[str, ...] = ()
+    suspicions: tuple[str, ...] = ()
+
+    @property
+    def tile(self) -> Index:
+        """Tile over the model's axes."""
+        return self.grid.tile[len(self.grid.axes) - self.model_ndim :]
+
+    def key(self) -> str:
+        """Names the work folder: block files are reused only under the same key."""
+        fields: dict[str, Any] = self.model_dump(
+            mode="json",
+            include={"image_digest", "bundle_digest", "engine", "precision", "library", "grid", "batch"},
+        )
+        fields |= {"parameters": self.parameters.digest()}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+    def write(self, path: Path) -> None:
+        """Writes the plan as JSON, atomically."""
+        with atomic_write(path) as stream:
+            stream.write(self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Reads a plan written by :meth:`write`."""
+        return cls.model_validate_json(path.read_bytes())

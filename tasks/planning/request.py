@@ -1,0 +1,40 @@
+"""What a user asks for: one image, one model, one output folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.planning.plan import Parameters
+from tasks.work import WorkFolder
+
+
+@dataclass(frozen=True)
+class Request:
+    """One item to segment.
+
+    Attributes:
+        image: A GeoTIFF or NIfTI file.
+        model: A bundle's folder, or the name of a shipped one.
+        out: Output folder; the item's results go to ``out/item``.
+        item: The item's id.
+        parameters: What changes the result.
+        block: Pixels of a block per model axis, None to choose; does not change the result.
+        workers: Blocks in flight.
+        force: Compute again even if this very result is published.
+        command: How to reproduce the run, for the record.
+    """
+
+    image: Path
+    model: str
+    out: Path
+    item: str
+    parameters: Parameters = field(default_factory=Parameters)
+    block: int | None = None
+    workers: int = 2
+    force: bool = False
+    command: str = ""
+
+    def work(self, key: str = "") -> WorkFolder:
+        """Where the run keeps its files."""
+        return WorkFolder(self.out, self.item, key)

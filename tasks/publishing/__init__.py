@@ -1,0 +1,1 @@
+"""From work files to a published item: digests, ownership, one atomic move."""

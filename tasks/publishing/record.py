@@ -1,0 +1,106 @@
+"""The record of a run (``run.json``): provenance, timings and verdict."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+from tasks.blocks.blockfile import TileFailure
+from tasks.imagery.protocol import ImageInfo
+from tasks.planning.plan import RESULT_VERSION, Plan
+from tasks.planning.request import Request
+from tasks.planning.step import Planned
+
+Status = Literal["done", "partial", "suspect"]
+#: More failures than this are counted, not listed.
+LISTED_FAILURES = 100
+
+
+def status_of(plan: Plan, failures: tuple[TileFailure, ...]) -> Status:
+    """*partial* if a tile failed, *suspect* if the input or result looks wrong, else *done*."""
+    if failures:
+        return "partial"
+    return "suspect" if plan.suspicions else "done"
+
+
+def build_record(
+    request: Request,
+    planned: Planned,
+    plan: Plan,
+    info: ImageInfo,
+    *,
+    failures: tuple[TileFailure, ...],
+    timings: dict[str, float],
+    started: datetime,
+    finished: datetime,
+) -> dict[str, Any]:
+    """Everything that a reader needs to judge and repeat the run."""
+    card, grid = plan.card, plan.grid
+    warnings = [*plan.notes, *plan.suspicions]
+    if failures:
+        warnings.append(f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}")
+    return {
+        "segflow": version("segflow"),
+        "result_version": RESULT_VERSION,
+        "status": status_of(plan, failures),
+        "item": plan.item,
+        "input": {
+            "path": str(plan.image.resolve()),
+            "digest": plan.image_digest,
+            "size": plan.image.stat().st_size,
+            "format": info.format,
+            "field": info.field,
+            "shape": list(info.shape),
+            "axes": list(info.axes),
+            "dtype": info.dtype,
+            "channels": list(info.channels),
+            "grid": info.grid,
+            "nodata": info.nodata,
+            "notes": list(info.notes),
+        },
+        "bundle": {
+            "name": card.name,
+            "version": card.version,
+            "digest": plan.bundle_digest,
+            "description": card.description,
+            "licence": card.licence,
+            "classes": [c.model_dump() for c in card.classes],
+            "scores": card.scores,
+        },
+        "parameters": {
+            "asked": plan.parameters.model_dump(),
+            "tile": list(grid.tile),
+            "overlap": [a.tile - a.step for a in grid.axes],
+            "block": list(grid.block),
+            "blend": plan.blend,
+            "padding": plan.padding,
+            "connectivity": card.connectivity,
+            "normaliser": {k: [str(v) for v in values] for k, values in asdict(plan.normaliser).items()},
+            "probability_scale": plan.quantisation.probability_scale,
+        },
+        "parameters_digest": plan.parameters.digest(),
+        "plan": {
+            "tiles": planned.tiles,
+            "blocks": planned.blocks,
+            "peak_memory_bytes": plan.peak_memory_bytes,
+            "disk_bytes": plan.disk_bytes,
+        },
+        "engine": {"name": plan.engine, "precision": plan.precision, "library": plan.library},
+        "statistics": [s.model_dump() for s in plan.statistics],
+        "timings": {k: round(v, 3) for k, v in timings.items()},
+        "blocks": {
+            "total": planned.blocks,
+            "computed": len(planned.todo),
+            "reused": planned.blocks - len(planned.todo),
+        },
+        "failed_tiles": [asdict(f) for f in failures[:LISTED_FAILURES]],
+        "failed_tile_count": len(failures),
+        "warnings": warnings,
+        "command": request.command,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": finished.isoformat(timespec="seconds"),
+        "machine": {"python": platform.python_version(), "platform": platform.platform()},
+    }

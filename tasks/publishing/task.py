@@ -1,0 +1,8 @@
+"""The Prefect face of this step: small arguments in, a small answer out."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.publishing.step import publish_item
+
+publish_item_task = task(name="publish", cache_policy=NO_CACHE, persist_result=False)(publish_item)

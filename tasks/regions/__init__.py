@@ -1,0 +1,1 @@
+"""Regions of a mask: connected components, streamed, measured, merged over every seam."""

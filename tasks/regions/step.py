@@ -1,0 +1,62 @@
+"""The regions step: components of the stitched mask, measured, as tables and a summary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from segmodels.bundles.card import Card
+from tasks.files import atomic_write
+from tasks.imagery.open import open_image
+from tasks.imagery.protocol import Image
+from tasks.imagery.tolerant import read_values
+from tasks.planning.plan import Plan
+from tasks.regions.measure import region_table, summarise
+from tasks.regions.scanner import RegionScanner, Regions
+from tasks.regions.sizes import pixel_sizes
+from tasks.reports.tables import write_regions
+from tasks.stitching.stitch import Stitch, open_stitch
+from tasks.work import WorkFolder
+
+SUMMARY = "summary.json"
+
+
+def measure_item(work: WorkFolder) -> None:
+    """Writes ``regions.parquet``, ``regions.csv`` and ``summary.json`` into the result folder.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    plan = Plan.load(work.plan)
+    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    try:
+        info = image.info
+        regions = scan(image, open_stitch(plan, work.blocks, info), card=plan.card)
+    finally:
+        image.close()
+    write_regions(work.result, region_table(regions, info=info, card=plan.card), info=info)
+    footprint = pixel_sizes(info).total(info.shape)
+    write_summary(work.result, summarise(regions, info=info, card=plan.card, footprint=footprint))
+
+
+def scan(image: Image, stitch: Stitch, *, card: Card) -> Regions:
+    """Feeds the stitched bands, with the image's values below them, to the scanner."""
+    info = image.info
+    scanner = RegionScanner(
+        info.shape,
+        channels=len(info.channels),
+        region_codes=tuple(c.code for c in card.classes if c.region),
+        full=card.connectivity == "full",
+        wraps=info.wraps[-1],
+        sizes=pixel_sizes(info),
+    )
+    for band in stitch.bands():
+        scanner.feed(band.window, band.codes, band.confidence, read_values(image, band.window))
+    return scanner.finish()
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Writes ``summary.json``."""
+    with atomic_write(folder / SUMMARY) as stream:
+        stream.write(json.dumps(summary, indent=1).encode())

@@ -1,0 +1,307 @@
+"""``report.html``: one self-contained page about one run, and the ``overview.png`` beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.imagery.protocol import Image
+from tasks.reports import paint, words
+from tasks.reports.panels import Panel, panels
+from tasks.reports.pictures import CONVENTION, compose, save, swatch
+from tasks.reports.region_rows import region_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from jinja2 import Template
+    from markupsafe import Markup
+
+PICTURE_WIDTH = 1400
+#: Bytes of each input picture, before base64.
+PICTURE_LIMIT = 1_200_000
+#: Rows of lists whose length the input decides.
+MANY = 100
+
+
+def write_report(
+    directory: Path, *, record: dict[str, Any], summary: dict[str, Any], regions: pa.Table, image: Image
+) -> None:
+    """Writes ``overview.png`` and ``report.html``.
+
+    The page loads nothing from anywhere, runs no script but its own (a content policy names it
+    by digest) and stays below 5 MB whatever the image's size and the number of regions.
+
+    Args:
+        directory: Where the result lies; holds ``mask.tif`` or ``mask.nii.gz``.
+        record: What ``run.json`` will hold.
+        summary: ``summary.json``.
+        regions: The region table.
+        image: The open input.
+
+    Raises:
+        tasks.errors.InputError: The image or the mask can no longer be read.
+    """
+    mask = directory / ("mask.nii.gz" if image.info.format == "nifti" else "mask.tif")
+    views = panels(image, mask, record, size=PICTURE_WIDTH)
+    save(compose(views, record, summary=summary), directory / "overview.png")
+    page = render(views, record=record, summary=summary, regions=regions)
+    (directory / "report.html").write_text(page, encoding="utf-8")
+
+
+def render(
+    views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any], regions: pa.Table
+) -> str:
+    """The page as text."""
+    unit = words.size_unit(summary)
+    script = _asset("report.js")
+    return _template().render(
+        record=record,
+        item=words.shorten(record["item"], 200),
+        status=record["status"],
+        meaning=words.STATUS_MEANING[record["status"]],
+        highlights=_highlights(record, summary, unit),
+        pictures=[_picture(v, record) for v in views],
+        convention=CONVENTION if views[0].name != "image" else "",
+        legend=_legend(views, record, summary),
+        unit=unit.label,
+        cell="Voxel" if record["input"]["field"] == "medical" else "Pixel",
+        classes=_class_rows(summary, unit),
+        classes_left_out=max(0, len(summary["classes"]) - MANY),
+        ledger=_ledger(summary, unit),
+        regions=region_table(regions, record=record, unit=unit),
+        statistics=_statistics(record),
+        statistics_left_out=max(0, len(record["statistics"]) - MANY),
+        warnings=[words.shorten(w, 1000) for w in record["warnings"][:MANY]],
+        warnings_left_out=max(0, len(record["warnings"]) - MANY),
+        notes=[words.shorten(n, 1000) for n in record["input"]["notes"][:MANY]],
+        failed_tiles=record["failed_tiles"][:MANY],
+        failed_left_out=max(0, len(record["failed_tiles"]) - MANY),
+        provenance=_provenance(record),
+        timings=_timings(record),
+        command=record["command"],
+        style=_asset("report.css"),
+        script=script,
+        script_digest=_digest(script),
+    )
+
+
+def _highlights(record: dict[str, Any], summary: dict[str, Any], unit: words.Unit) -> list[dict[str, str]]:
+    """The figures that most readers came for: the largest classes, then the whole."""
+    wanted = {c["name"] for c in record["bundle"]["classes"] if c["region"]}
+    shown = [c for c in summary["classes"] if c["name"] in wanted] or summary["classes"]
+    out = [
+        {
+            "label": words.shorten(c["name"], 40),
+            "value": words.number(c["size"] * unit.factor),
+            "unit": unit.label,
+            "note": f"{words.percent(c['share'])} of all that was classified",
+        }
+        for c in sorted(shown, key=lambda c: -c["size"])[:3]
+    ]
+    count = sum(c["regions"] or 0 for c in summary["classes"])
+    whole = f"in a footprint of {words.number(summary['footprint']['size'] * unit.factor)} {unit.label}"
+    out.append({"label": "Regions", "value": f"{count:,}", "unit": "", "note": whole})
+    return out
+
+
+def _picture(view: Panel, record: dict[str, Any]) -> dict[str, Any]:
+    top = paint.layer(view.codes, record["bundle"]["classes"], words.reserved_codes(record))
+    height, width = view.codes.shape
+    return {
+        "caption": view.caption,
+        "base": _data("image/jpeg", paint.jpeg(view.base, limit=PICTURE_LIMIT)),
+        "mask": _data("image/png", paint.png(top)),
+        "width": width,
+        "height": height,
+        "sides": list(view.sides),
+    }
+
+
+def _legend(views: list[Panel], record: dict[str, Any], summary: dict[str, Any]) -> list[dict[str, Any]]:
+    shares = {c["code"]: c["share"] for c in summary["classes"]}
+    out = [
+        {"name": words.shorten(c["name"], 60), "colour": c["colour"], "share": words.percent(shares.get(c["code"]))}
+        for c in record["bundle"]["classes"]
+        if c["region"]
+    ][:MANY]
+    for name, code in words.reserved_codes(record).items():
+        if any((v.codes == code).any() for v in views):
+            out.append({"name": name, "image": _data("image/png", paint.png(swatch(name, record)))})
+    return out
+
+
+def _class_rows(summary: dict[str, Any], unit: words.Unit) -> list[dict[str, Any]]:
+    largest = max((c["share"] for c in summary["classes"]), default=0) or 1
+    return [
+        {
+            "name": words.shorten(c["name"], 80),
+            "colour": c["colour"],
+            "code": c["code"],
+            "size": words.number(c["size"] * unit.factor),
+            "share": words.percent(c["share"]),
+            "bar": f"{100 * c['share'] / largest:.2f}",
+            "pixels": f"{c['pixels']:,}",
+            "regions": "–" if c["regions"] is None else f"{c['regions']:,}",
+        }
+        for c in summary["classes"][:MANY]
+    ]
+
+
+def _ledger(summary: dict[str, Any], unit: words.Unit) -> list[dict[str, str]]:
+    """Where every pixel of the footprint went; each term is measured, so they may fail to add up."""
+    terms = [
+        ("Classified", sum(c["pixels"] for c in summary["classes"]), sum(c["size"] for c in summary["classes"])),
+        ("No data", summary["nodata"]["pixels"], summary["nodata"]["size"]),
+        ("Unobserved", summary["unobserved"]["pixels"], summary["unobserved"]["size"]),
+        ("Failed", summary["failed"]["pixels"], summary["failed"]["size"]),
+    ]
+    whole = summary["footprint"]
+    missing = whole["pixels"] - sum(t[1] for t in terms)
+    if missing:
+        terms.append(("Not accounted for", missing, whole["size"] - math.fsum(t[2] for t in terms)))
+    terms.append(("Footprint", whole["pixels"], whole["size"]))
+    return [
+        {
+            "name": name,
+            "pixels": f"{pixels:,}",
+            "size": words.number(size * unit.factor),
+            "share": words.percent(pixels / whole["pixels"] if whole["pixels"] else None),
+        }
+        for name, pixels, size in terms
+    ]
+
+
+def _statistics(record: dict[str, Any]) -> list[list[str]]:
+    keys = ("minimum", "p2", "mean", "p98", "maximum", "std")
+    return [
+        [words.shorten(str(s["channel"]), 80), f"{s['valid']:,}", *(words.number(s[k], trim=True) for k in keys)]
+        for s in record["statistics"][:MANY]
+    ]
+
+
+def _provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    """Groups of (name, value, whether it is a code or digest)."""
+    source, bundle, engine, plan = record["input"], record["bundle"], record["engine"], record["plan"]
+    shape = " × ".join(f"{n:,}" for n in source["shape"])
+    nodata = source["nodata"]
+    groups: list[tuple[str, list[tuple[str, Any, bool]]]] = [
+        (
+            "Input",
+            [
+                ("File", source["path"], True),
+                ("Digest", source["digest"], True),
+                ("Size", words.data_size(source["size"]), False),
+                ("Format", f"{source['format']}, {source['dtype']}", False),
+                ("Shape", f"{shape} ({', '.join(source['axes'])})", False),
+                ("Channels", ", ".join(map(str, source["channels"])), False),
+                ("No-data value", "none declared" if nodata is None else f"{nodata:g}", False),
+                *((k, v, False) for k, v in _grid(source["grid"])),
+            ],
+        ),
+        (
+            "Model",
+            [
+                ("Bundle", f"{bundle['name']} {bundle['version']}", False),
+                ("Digest", bundle["digest"], True),
+                ("About", bundle.get("description", ""), False),
+                ("Licence", bundle.get("licence", ""), False),
+                *((f"Score: {k}", v, False) for k, v in list(bundle.get("scores", {}).items())[:30]),
+            ],
+        ),
+        (
+            "Parameters",
+            [
+                *((k.capitalize(), _plain(v), False) for k, v in record["parameters"].items()),
+                ("Digest", record["parameters_digest"], True),
+            ],
+        ),
+        (
+            "Run",
+            [
+                ("Engine", f"{engine['name']}, {engine['precision']} ({engine['library']})", False),
+                ("Plan", f"{words.number_of(plan['tiles'], 'tile')} in {words.number_of(plan['blocks'], 'block')}", False),
+                ("Memory", f"{words.data_size(plan['peak_memory_bytes'])} at most, as planned", False),
+                ("Blocks", f"{record['blocks']['computed']:,} computed, {record['blocks']['reused']:,} reused", False),
+                ("Started", record["started"], False),
+                ("Finished", record["finished"], False),
+                ("segflow", f"{record['segflow']} (result version {record['result_version']})", False),
+                ("Machine", f"Python {record['machine']['python']}, {record['machine']['platform']}", False),
+            ],
+        ),
+    ]
+    return [(title, [(k, words.shorten(str(v), 700), c) for k, v, c in rows if v != ""]) for title, rows in groups]
+
+
+def _grid(grid: dict[str, Any]) -> list[tuple[str, str]]:
+    """The grid in words; ``run.json`` has it in full."""
+    if "affine" in grid:
+        spacing = " × ".join(f"{s:g}" for s in reversed(grid["spacing"][-3:]))
+        axes = "".join(map(str, grid["orientation"]))
+        return [("Voxel", f"{spacing} mm (right, anterior, superior)"), ("Axes of the file", axes)]
+    a, b, c, d, e, f = grid["transform"][:6]
+    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}"
+    return [
+        ("Reference system", _crs_name(grid["crs"])),
+        ("Pixel", pixel + (", rotated" if b or d else "")),
+        ("Corner", f"{c:.9g}, {f:.9g}"),
+    ]
+
+
+def _crs_name(wkt: str | None) -> str:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    if not wkt:
+        return "none: sizes are counted in pixels"
+    try:
+        crs = CRS.from_wkt(wkt)
+    except CRSError:
+        return wkt
+    authority = crs.to_authority()
+    return f"{crs.name} ({':'.join(authority)})" if authority else crs.name
+
+
+def _plain(value: Any) -> str:
+    return " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _timings(record: dict[str, Any]) -> list[dict[str, str]]:
+    total = sum(record["timings"].values()) or 1.0
+    rows = [
+        {"name": name, "value": words.duration(seconds), "bar": f"{100 * seconds / total:.2f}"}
+        for name, seconds in record["timings"].items()
+    ]
+    return [*rows, {"name": "total", "value": words.duration(sum(record["timings"].values())), "bar": ""}]
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _asset(name: str) -> Markup:
+    """Our own style or script: the only text that enters the page unescaped."""
+    from markupsafe import Markup
+
+    return Markup(_read(name))
+
+
+@cache
+def _read(name: str) -> str:
+    return resources.files("tasks.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_read("template.html"))

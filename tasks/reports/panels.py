@@ -1,0 +1,240 @@
+"""Small, aligned views of an image and its mask, read without ever holding either in full.
+
+A raster gives one panel, a volume up to three: axial, coronal and sagittal planes through
+the middle of what was segmented.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.errors import InputError
+from tasks.imagery.protocol import Image, ImageInfo
+from tasks.reports import paint, words
+
+#: Above this many pixels, without overviews, averaging costs more than it shows.
+AVERAGE_LIMIT = 400_000_000
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One view.
+
+    Attributes:
+        name: ``image``, ``axial``, ``coronal`` or ``sagittal``.
+        caption: Where the view lies, in words.
+        base: ``(h, w, 3)`` uint8, the input stretched for display, nodata as a checker board.
+        codes: ``(h, w)`` mask codes of the same pixels.
+        sides: Letters at the left, right, top and bottom edge (R L A P S I), or empty.
+    """
+
+    name: str
+    caption: str
+    base: paint.Picture
+    codes: npt.NDArray[Any]
+    sides: tuple[str, str, str, str] | tuple[()] = ()
+
+
+def display_channels(channels: tuple[str, ...] | list[str]) -> tuple[int, ...]:
+    """Channels to show: red, green and blue where they are named, else the first three, else the first."""
+    names = [c.strip().lower() for c in channels]
+    for wanted in (("red", "green", "blue"), ("r", "g", "b")):
+        if all(w in names for w in wanted):
+            return tuple(names.index(w) for w in wanted)
+    return (0, 1, 2) if len(names) >= 3 else (0,)
+
+
+def ranges(record: dict[str, Any], shown: tuple[int, ...]) -> list[tuple[float, float]]:
+    """Display range per shown channel: 2nd to 98th percentile of the valid pixels.
+
+    Natural colours (8-bit red, green, blue) share one range, which keeps their hue.
+    """
+    out = []
+    for i in shown:
+        s = record["statistics"][i]
+        pairs = [(s.get("p2"), s.get("p98")), (s.get("minimum"), s.get("maximum")), (0.0, 1.0)]
+        low, high = next(p for p in pairs if None not in p and p[1] > p[0] or p == (0.0, 1.0))
+        out.append((float(low), float(high)))
+    names = [str(record["statistics"][i]["channel"]).strip().lower() for i in shown]
+    if record["input"]["dtype"] == "uint8" and names in (["red", "green", "blue"], ["r", "g", "b"]):
+        return [(min(r[0] for r in out), max(r[1] for r in out))] * 3
+    return out
+
+
+def panels(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> list[Panel]:
+    """The views of ``image`` and the mask at ``mask_path``.
+
+    Args:
+        image: The open input.
+        mask_path: ``mask.tif`` or ``mask.nii.gz`` on the input's grid.
+        record: What ``run.json`` will hold.
+        size: Longest side of a raster's panel, or of three planes side by side, in pixels.
+
+    Raises:
+        tasks.errors.InputError: The image or the mask can no longer be read.
+    """
+    if image.info.format == "nifti":
+        return _planes(image, mask_path, record, size=size)
+    return [_raster(image.info, mask_path, record, size=size)]
+
+
+def fit(height: float, width: float, size: int) -> tuple[int, int]:
+    """Rows and columns of a picture of these proportions whose longest side is ``size``."""
+    scale = size / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _raster(info: ImageInfo, mask_path: Path, record: dict[str, Any], *, size: int) -> Panel:
+    a, b, _, d, e, _ = info.grid["transform"]
+    pixel_height, pixel_width = math.hypot(b, e) or 1.0, math.hypot(a, d) or 1.0
+    height, width = info.shape[-2:]
+    shown = display_channels(info.channels)
+    # Never more pixels than the file has: small images are enlarged afterwards, unsmoothed.
+    rows, columns = (min(n, m) for n, m in zip(fit(height, width, size), (height, width), strict=True))
+    values = _decimated(info.path, shown, len(info.channels), (rows, columns), categories=False)
+    codes = _decimated(mask_path, (0,), 1, (rows, columns), categories=True)[0]
+    layers = [paint.stretch(v, *r) for v, r in zip(values, ranges(record, shown), strict=True)]
+    base = np.stack(layers * (3 if len(layers) == 1 else 1), axis=-1)
+    full = fit(height * pixel_height, width * pixel_width, size)
+    base, codes = paint.enlarge(base, *full), paint.enlarge(codes, *full)
+    base = paint.with_nodata(base, codes == words.reserved_codes(record)["nodata"])
+    names = ", ".join(info.channels[i] for i in shown)
+    what = f"{names} shown as red, green, blue" if len(shown) == 3 else f"channel {names}"
+    if names.lower() in ("red, green, blue", "r, g, b"):
+        what = "red, green and blue channels"
+    return Panel("image", f"{width:,} × {height:,} pixels; {what}", base, codes)
+
+
+def _decimated(
+    path: Path, shown: tuple[int, ...], channels: int, shape: tuple[int, int], *, categories: bool
+) -> npt.NDArray[Any]:
+    """Bands of a raster at a lower resolution; GDAL works strip by strip and prefers overviews.
+
+    Declared nodata counts only where a cell holds nothing else.
+    """
+    import rasterio
+    from rasterio.enums import ColorInterp, Resampling
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as file:
+            # An alpha band is no channel, unless the image was opened with all its bands.
+            visible = [i for i, c in enumerate(file.colorinterp, 1) if c != ColorInterp.alpha]
+            order = visible if len(visible) == channels else list(file.indexes)
+            bands = [order[i] for i in shown]
+            cheap = bool(file.overviews(bands[0])) or file.width * file.height <= AVERAGE_LIMIT
+            smooth = Resampling.mode if categories else Resampling.average
+            out: npt.NDArray[Any] = file.read(
+                bands, out_shape=(len(bands), *shape), resampling=smooth if cheap else Resampling.nearest
+            )
+            return out
+    except RasterioError as error:
+        raise InputError(f"{path} could not be read for the report ({error}); check that it is complete") from error
+
+
+def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> list[Panel]:
+    info = image.info
+    shape = info.shape[-3:]
+    series = len(info.shape) == 4
+    spacing = [float(s) or 1.0 for s in info.grid["spacing"][-3:]]
+    wanted = [int(c["code"]) for c in record["bundle"]["classes"] if c["region"]]
+    centre, codes = mask_planes(mask_path, wanted)
+    extent = max(n * s for n, s in zip(shape, spacing, strict=True))
+    scale = size / 3 / extent
+    (low, high) = ranges(record, (0,))[0]
+    nodata = words.reserved_codes(record)["nodata"]
+    out = []
+    for axis, (name, sides) in enumerate(
+        (
+            ("axial", ("R", "L", "A", "P")),
+            ("coronal", ("R", "L", "S", "I")),
+            ("sagittal", ("A", "P", "S", "I")),
+        )
+    ):
+        kept = [i for i in range(3) if i != axis]
+        if min(shape[i] for i in kept) == 1 and axis != int(np.argmin(shape)):
+            continue  # a plane seen edge-on shows nothing
+        window = [slice(0, n) for n in shape]
+        window[axis] = slice(centre[axis], centre[axis] + 1)
+        pixels = image.read(tuple([slice(0, 1)] * series + window))
+        plane = pixels.values[0] if series else pixels.values
+        plane = np.squeeze(plane[..., 0], axis=axis)
+        # Rows run from superior or anterior, columns from the patient's right or front.
+        grey = paint.stretch(plane, low, high)[::-1, ::-1]
+        code = codes[axis][::-1, ::-1]
+        full = (
+            max(1, round(shape[kept[0]] * spacing[kept[0]] * scale)),
+            max(1, round(shape[kept[1]] * spacing[kept[1]] * scale)),
+        )
+        base = np.repeat(_smooth(grey, full)[..., None], 3, axis=-1)
+        code = paint.enlarge(code, *full)
+        base = paint.with_nodata(base, code == nodata)
+        caption = f"{name.capitalize()}, slice {centre[axis] + 1} of {shape[axis]}"
+        caption += f", frame 1 of {info.shape[0]}" if series else ""
+        out.append(Panel(name, caption, base, code, sides))
+    return out
+
+
+def _smooth(grey: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    from PIL import Image as PILImage
+
+    picture = PILImage.fromarray(np.ascontiguousarray(grey))
+    return np.asarray(picture.resize(shape[::-1], PILImage.Resampling.BICUBIC))
+
+
+def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDArray[Any]]]:
+    """Three orthogonal planes of a NIfTI mask through the median of the wanted voxels.
+
+    The file is streamed twice, one native slice at a time, so a compressed volume of any
+    size costs the memory of a slice and three planes. Of a series the first frame counts.
+
+    Args:
+        path: ``mask.nii.gz``.
+        wanted: Codes that count as segmented; the volume's centre is taken where none occurs.
+
+    Returns:
+        The centre and the planes that drop axis z, y and x, all in the canonical (z, y, x) view.
+
+    Raises:
+        tasks.errors.InputError: The mask cannot be read.
+    """
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        file = nib.Nifti1Image.from_filename(path, keep_file_open=True)  # type: ignore[no-untyped-call]
+        native = tuple(file.shape[:3])
+        frame = (0,) * (len(file.shape) - 3)
+        slabs = lambda: (  # noqa: E731
+            (k, np.asarray(file.dataobj[(slice(None), slice(None), k, *frame)])) for k in range(native[2])
+        )
+        counts = [np.zeros(n, np.int64) for n in native]
+        for k, slab in slabs():
+            hit = np.isin(slab, wanted)
+            counts[0] += hit.sum(axis=1)
+            counts[1] += hit.sum(axis=0)
+            counts[2][k] = hit.sum()
+        centre = [int(np.searchsorted(np.cumsum(c), (c.sum() + 1) // 2)) if c.any() else len(c) // 2 for c in counts]
+        planes = [np.zeros(tuple(np.delete(native, axis)), np.uint16) for axis in range(3)]
+        for k, slab in slabs():
+            planes[0][:, k] = slab[centre[0]]
+            planes[1][:, k] = slab[:, centre[1]]
+            if k == centre[2]:
+                planes[2][...] = slab
+    except (OSError, EOFError, ImageFileError) as error:
+        raise InputError(f"{path} could not be read for the report ({error}); check that it is complete") from error
+    turn = nib.orientations.io_orientation(file.affine)  # type: ignore[no-untyped-call]
+    out_centre, out_planes = [0, 0, 0], [np.zeros((1, 1), np.uint16)] * 3
+    for axis in range(3):
+        ras, flip = int(turn[axis, 0]), turn[axis, 1] < 0
+        view = 2 - ras
+        out_centre[view] = native[axis] - 1 - centre[axis] if flip else centre[axis]
+        volume = nib.orientations.apply_orientation(np.expand_dims(planes[axis], axis), turn)  # type: ignore[no-untyped-call]
+        out_planes[view] = np.squeeze(volume.transpose(2, 1, 0), axis=view)
+    return out_centre, out_planes

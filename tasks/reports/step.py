@@ -1,0 +1,39 @@
+"""The report step: pictures, pages and sidecars from what is stored; no model needed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tasks.files import writing
+from tasks.imagery.open import open_image
+from tasks.planning.plan import Plan
+from tasks.regions.step import SUMMARY
+from tasks.reports.bids import write_bids
+from tasks.reports.html import write_report
+from tasks.reports.stac import write_stac
+from tasks.work import WorkFolder
+
+
+def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
+    """Writes ``overview.png``, ``report.html`` and ``stac.json`` or ``mask.json`` + ``mask.tsv``.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    plan = Plan.load(work.plan)
+    folder = work.result
+    summary = json.loads((folder / SUMMARY).read_bytes())
+    regions = pq.read_table(folder / "regions.parquet")
+    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    try:
+        with writing(folder):
+            write_report(folder, record=record, summary=summary, regions=regions, image=image)
+            if image.info.field == "earth":
+                write_stac(folder, record=record, summary=summary, image_info=image.info)
+            else:
+                write_bids(folder, record=record, summary=summary)
+    finally:
+        image.close()

@@ -1,0 +1,1 @@
+"""Joining blocks: border sums are added, every pixel is finished once, in raster order."""

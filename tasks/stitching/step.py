@@ -1,0 +1,58 @@
+"""The stitch step: block files in, the mask file out."""
+
+from __future__ import annotations
+
+import shutil
+
+from tasks.blocks.blockfile import TileFailure
+from tasks.errors import SegflowError
+from tasks.files import writing
+from tasks.imagery.open import open_image
+from tasks.imagery.writers import create_mask, mask_name
+from tasks.planning.plan import RESULT_VERSION, Plan
+from tasks.stitching.stitch import open_stitch, write_mask
+from tasks.work import WorkFolder
+
+
+def stitch_item(work: WorkFolder) -> tuple[TileFailure, ...]:
+    """Writes the mask of a run whose blocks are finished into its result folder.
+
+    Returns:
+        Tiles that failed.
+
+    Raises:
+        SegflowError: Every tile failed, so there is nothing to publish.
+        OutputError: The mask cannot be written.
+    """
+    plan = Plan.load(work.plan)
+    with writing(work.result):
+        if work.result.exists():
+            shutil.rmtree(work.result)
+        work.result.mkdir(parents=True)
+    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    try:
+        stitch = open_stitch(plan, work.blocks, image.info)
+        failures = stitch.failures()
+        if len(failures) == plan.grid.tile_count:
+            raise SegflowError(f"every tile of {plan.image} failed, the first because: {failures[0].reason}")
+        writer = create_mask(
+            image.info,
+            work.result / mask_name(image.info),
+            classes=plan.card.classes,
+            wide=plan.card.wide,
+            tags=mask_tags(plan),
+        )
+        write_mask(stitch, writer)
+    finally:
+        image.close()
+    return tuple(failures)
+
+
+def mask_tags(plan: Plan) -> dict[str, str]:
+    """Only what determines the mask, so that equal masks are equal files."""
+    return {
+        "SEGFLOW_INPUT": plan.image_digest,
+        "SEGFLOW_BUNDLE": f"{plan.card.name} {plan.card.version} {plan.bundle_digest}",
+        "SEGFLOW_PARAMETERS": plan.parameters.digest(),
+        "SEGFLOW_RESULT_VERSION": str(RESULT_VERSION),
+    }

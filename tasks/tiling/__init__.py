@@ -1,0 +1,1 @@
+"""Tile geometry and exact blending: pure arithmetic, no files."""

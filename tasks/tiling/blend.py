@@ -1,0 +1,135 @@
+"""Accumulators of a box: tiles are added, parts of the box are taken out or finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segmodels.bundles.card import RESERVED_UINT8, RESERVED_UINT16, Card
+from tasks.tiling import kernels
+from tasks.tiling.grid import Index, TileGrid
+from tasks.tiling.weights import Blend, Quantisation, tile_weights, weight_sum
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of a mask: one per class, and one per reason for having no class."""
+
+    classes: tuple[int, ...]
+    wide: bool
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint16 if self.wide else np.uint8)
+
+    @property
+    def unobserved(self) -> int:
+        return RESERVED_UINT16 if self.wide else RESERVED_UINT8
+
+    @property
+    def failed(self) -> int:
+        return self.unobserved + 1
+
+    @property
+    def nodata(self) -> int:
+        return self.unobserved + 2
+
+    def of_status(self) -> npt.NDArray[np.uint16]:
+        """Codes by status (``kernels.FAILED`` …)."""
+        return np.array([0, self.failed, self.unobserved, self.nodata], np.uint16)
+
+
+def codes_of(card: Card) -> Codes:
+    """The codes a card's masks use."""
+    return Codes(classes=tuple(c.code for c in card.classes), wide=card.wide)
+
+
+def add_tile(
+    sums: npt.NDArray[Any],
+    low: Index,
+    *,
+    logits: npt.NDArray[np.float32],
+    grid: TileGrid,
+    tile: Index,
+    blend: Blend,
+    quantisation: Quantisation,
+) -> None:
+    """Adds one tile's logits to the sums of a box that holds all of it inside the image.
+
+    Args:
+        sums: ``(planes, *box)``.
+        low: First pixel of the box per axis.
+        logits: ``(*tile, logits)``.
+    """
+    in_box, in_tile = [slice(None)], []
+    for axis, k, a in zip(grid.axes, tile, low, strict=True):
+        p, q = axis.inside(k)
+        in_box.append(slice(p - a, q - a))
+        in_tile.append(slice(p - axis.start(k), q - axis.start(k)))
+    part = sums[tuple(in_box)]
+    weights = tile_weights(grid, tile, blend)[tuple(in_tile)]
+    inside = logits[tuple(in_tile)]
+    add = kernels.add_difference if quantisation.planes == 1 else kernels.add_softmax
+    add(
+        _as_volume(inside, tail=1),
+        _as_volume(weights),
+        _as_volume(part, head=1),
+        quantisation.probability_scale,
+    )
+
+
+def _as_volume(a: npt.NDArray[Any], *, head: int = 0, tail: int = 0) -> npt.NDArray[Any]:
+    """Views the spatial axes as exactly three: drops leading axes of size 1, or adds one."""
+    spatial = a.ndim - head - tail
+    while spatial > 3:
+        a, spatial = a[(slice(None),) * head + (0,)], spatial - 1
+    while spatial < 3:
+        a, spatial = np.expand_dims(a, head), spatial + 1
+    return a
+
+
+def finish(
+    sums: npt.NDArray[Any],
+    status: npt.NDArray[np.uint8],
+    low: Index,
+    *,
+    grid: TileGrid,
+    blend: Blend,
+    quantisation: Quantisation,
+    codes: Codes,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """Codes and confidence of a box whose sums are complete.
+
+    Args:
+        sums: ``(planes, *box)``.
+        status: ``(*box)``, see ``kernels.PREDICTED``.
+        low: First pixel of the box per axis.
+
+    Returns:
+        Codes ``(*box)`` and confidence ``(*box)`` uint8, 255 = certain.
+    """
+    shape = status.shape
+    out = np.empty(status.size, codes.dtype)
+    confidence = np.empty(status.size, np.uint8)
+    flat = np.ascontiguousarray(sums).reshape(sums.shape[0], -1)
+    flat_status = np.ascontiguousarray(status).reshape(-1)
+    class_codes = np.array(codes.classes, np.uint16)
+    if quantisation.planes == 1:
+        high = tuple(a + n for a, n in zip(low, shape, strict=True))
+        weights = weight_sum(grid, blend, low, high).reshape(-1)
+        kernels.finish_difference(
+            flat[0],
+            weights,
+            quantisation.probability_scale,
+            flat_status,
+            class_codes,
+            codes.of_status(),
+            out,
+            confidence,
+        )
+    else:
+        kernels.finish_softmax(flat, flat_status, class_codes, codes.of_status(), out, confidence)
+    return out.reshape(shape), confidence.reshape(shape)
