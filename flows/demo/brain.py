@@ -54,6 +54,27 @@ def brain_truth() -> npt.NDArray[np.uint8]:
     return truth
 
 
+def changed_copies(t1: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    """The template as it is and as other scanners might show it, float32, background still 0."""
+    x = t1.astype(np.float32)
+    field = np.float32(0.2) * smooth_field(t1.shape)
+    return {
+        "plain": x,
+        "gamma_0.8": 255 * (x / 255) ** np.float32(0.8),
+        "gamma_1.25": 255 * (x / 255) ** np.float32(1.25),
+        "bias_+20": x * (1 + field),
+        "bias_-20": x * (1 - field),
+    }
+
+
+def smooth_field(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """A slow wave over ``(z, y, x)`` from exactly -1 to exactly 1, as of an uneven coil."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
+    wave = np.sin(1.7 * z + 0.3) + np.cos(2.1 * y - 0.4) + np.sin(1.9 * x + 1.0) + 0.5 * z * y
+    low, high = wave.min(), wave.max()
+    return np.asarray((wave - low) / (high - low) * 2 - 1, np.float32)
+
+
 def known_regions() -> dict[str, int]:
     """Names of the classes whose volumes the demo compares, with their codes."""
     return {"grey matter": 1, "white matter": 2}

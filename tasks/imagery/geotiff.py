@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from tasks.errors import InputError
@@ -28,12 +29,21 @@ LARGE_BLOCK_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which bands are channels, which say what is valid."""
+    """Which bands are channels, which say what is valid.
+
+    Attributes:
+        channels: Bands that the model sees.
+        alphas: Bands that mark valid pixels.
+        shared_mask: Whether one mask serves all bands.
+        masked: Channels with a mask or a nodata value.
+        nodata_is_a_value: Whether the nodata value may occur as a measurement.
+    """
 
     channels: tuple[int, ...]
     alphas: tuple[int, ...]
     shared_mask: bool
     masked: tuple[int, ...]
+    nodata_is_a_value: bool
 
 
 @contextmanager
@@ -83,7 +93,10 @@ class GeoTiffImage:
 
         Returns:
             Values ``(rows, columns, channels)``, C-contiguous, and their validity: every
-            channel present, unmasked and finite.
+            channel finite, unmasked and present. Where nodata is the lowest or highest value of an
+            unsigned type (0 in most 8-bit imagery) it may be a measurement, dark water in near
+            infrared for one: there a pixel is missing only if all its channels are, which is
+            also how rasterio's ``dataset_mask`` reads it.
 
         Raises:
             InputError: A block is truncated or corrupt.
@@ -150,8 +163,10 @@ def _read(dataset: Any, layout: _Layout, where: Any, dtype: np.dtype[Any]) -> Pi
         if dtype.kind == "f":
             valid &= np.isfinite(bands[i])
     del bands
-    for band in layout.masked[:1] if layout.shared_mask else layout.masked:
-        valid &= dataset.read_masks(band, window=where) != 0
+    masked = layout.masked[:1] if layout.shared_mask else layout.masked
+    if masked:
+        present = [dataset.read_masks(band, window=where) != 0 for band in masked]
+        valid &= np.logical_or.reduce(present) if layout.nodata_is_a_value else np.logical_and.reduce(present)
     for band in layout.alphas:
         valid &= dataset.read(band, window=where) != 0
     return Pixels(values, valid)
@@ -190,7 +205,7 @@ def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, Ima
         chunk=(int(blocks[0]), int(blocks[1])),
         nodata=nodata,
         grid={
-            "crs": None if crs is None else crs.to_wkt(version="WKT2_2019"),
+            "crs": None if crs is None else _wkt(crs),
             "transform": transform,
             # Files beside the image that GDAL read too (.tfw, .aux.xml, .msk, .ovr).
             "sidecars": [Path(f).name for f in dataset.files[1:]],
@@ -214,7 +229,17 @@ def _layout(dataset: Any, path: Path, wanted: int | None, notes: list[str]) -> _
         b for b in channels if MaskFlags.all_valid not in flags[b] and MaskFlags.alpha not in flags[b]
     )
     shared = bool(masked) and all(MaskFlags.per_dataset in flags[b] for b in masked)
-    return _Layout(channels, alphas, shared, masked)
+    return _Layout(channels, alphas, shared, masked, _nodata_is_a_value(dataset, channels))
+
+
+def _nodata_is_a_value(dataset: Any, channels: tuple[int, ...]) -> bool:
+    """Whether every channel has the same nodata, at an end of an unsigned type's range."""
+    values = {dataset.nodatavals[b - 1] for b in channels}
+    dtypes = {np.dtype(dataset.dtypes[b - 1]) for b in channels}
+    if len(values) > 1 or len(dtypes) > 1:
+        return False
+    dtype, value = dtypes.pop(), values.pop()
+    return dtype.kind == "u" and value in (0, float(np.iinfo(dtype).max))
 
 
 def _grid(dataset: Any, path: Path, notes: list[str]) -> tuple[tuple[float, ...], Any]:
@@ -244,6 +269,18 @@ def _content_notes(dataset: Any, layout: _Layout, notes: list[str]) -> None:
         notes.append("The band has a colour table: its values are indices, not intensities.")
     if dataset.subdatasets:
         notes.append(f"The file holds {len(dataset.subdatasets)} pages; only the first is used.")
+
+
+def _wkt(crs: Any) -> str:
+    """WKT that survives the way back: the older form keeps authority codes where it can say all."""
+    try:
+        wkt = str(crs.to_wkt())
+        if CRS.from_wkt(wkt) == crs:
+            return wkt
+    except CRSError:
+        # WKT 1 has no words for some coordinate systems.
+        pass
+    return str(crs.to_wkt(version="WKT2_2019"))
 
 
 def _pixel_interleaved(dataset: Any) -> bool:

@@ -23,7 +23,7 @@ from tasks.errors import InputError
 from tasks.imagery.geotiff import gdal
 from tasks.imagery.protocol import ImageInfo, Window
 from tasks.imagery.tiff_header import check_tiff
-from tasks.imagery.writers import SPECIAL_COLOURS, fsync_replace, need_space, special_codes, writing
+from tasks.imagery.writers import SPECIAL_COLOURS, fsync_replace, need_space, remove, special_codes, writing
 
 _BLOCK = 512
 _THREADS = 2
@@ -112,8 +112,7 @@ class GeoTiffMask:
             # The file is about to go: what it could not flush does not matter.
             with suppress(RasterioError, CPLE_BaseError, OSError):
                 self._close()
-        for path in (self._flat, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp")):
-            path.unlink(missing_ok=True)
+        remove(self._flat, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp"))
 
     def _close(self) -> None:
         dataset, self._dataset = self._dataset, None

@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from tasks.errors import InputError, OutputError
@@ -74,7 +75,8 @@ def inflate(path: Path, scratch: Path, *, size: int) -> Path:
             f"free {size} bytes there or choose another folder."
         ) from e
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            part.unlink()
     return target
 
 

@@ -250,7 +250,7 @@ def _scaling(header: Any, path: Path) -> tuple[float, float]:
 
 
 def _data_offset(header: Any, path: Path) -> int:
-    offset = header.get_data_offset()
+    offset = float(header["vox_offset"])
     if not math.isfinite(offset) or offset < header.sizeof_hdr:
         raise InputError(
             f"{path} says that its voxels begin at byte {offset}, inside the header; export it again."

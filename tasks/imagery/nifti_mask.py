@@ -20,7 +20,7 @@ from segmodels.bundles.card import ClassCard
 from tasks.imagery import orientation
 from tasks.imagery.nifti import read_header
 from tasks.imagery.protocol import ImageInfo, Window
-from tasks.imagery.writers import fsync_replace, need_space, special_codes, writing
+from tasks.imagery.writers import fsync_replace, need_space, remove, special_codes, writing
 
 _LABEL = 1002
 _COMMENT = 6
@@ -90,8 +90,7 @@ class NiftiMask:
     def abort(self) -> None:
         """Removes whatever was written."""
         self._close()
-        self._flat.unlink(missing_ok=True)
-        self._part.unlink(missing_ok=True)
+        remove(self._flat, self._part)
 
     def _close(self) -> None:
         mapped, self._map = self._map, None

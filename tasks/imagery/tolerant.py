@@ -16,6 +16,8 @@ def readable_parts(image: Image, window: Window, errors: list[InputError]) -> It
     """The parts of a window that can be read, in a fixed order; chunks that cannot are left out.
 
     Args:
+        image: The image.
+        window: What is wanted of it.
         errors: Receives one error per chunk that cannot be read.
     """
     try:

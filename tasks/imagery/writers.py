@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segmodels.bundles.card import ClassCard
@@ -78,6 +78,13 @@ def need_space(folder: Path, size: int) -> None:
     """Raises ENOSPC before, rather than in the middle of, writing ``size`` bytes."""
     if shutil.disk_usage(folder).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def remove(*paths: Path) -> None:
+    """Removes files that may not be there, in folders that may not be there."""
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def fsync_replace(part: Path, path: Path) -> None:

@@ -50,7 +50,9 @@ def write_bids(directory: Path, *, record: dict[str, Any], summary: dict[str, An
     rows = [("index", "name", "abbreviation", "color")]
     taken: set[str] = set()
     for c in bundle["classes"]:
-        rows.append((str(c["code"]), _cell(c["name"]), _abbreviation(c["name"], c["code"], taken), c["colour"]))
+        rows.append(
+            (str(c["code"]), _cell(c["name"]), _abbreviation(c["name"], c["code"], taken), c["colour"])
+        )
     for name, code in words.reserved_codes(record).items():
         if summary[name]["pixels"]:
             rows.append((str(code), f"{name}: {_MEANING[name]}", _abbreviation(name, code, taken), "#808080"))
@@ -66,7 +68,9 @@ def _cell(text: str) -> str:
 
 def _abbreviation(name: str, code: int, taken: set[str]) -> str:
     """Initials, or the first letters; made unique by the code where needed."""
-    parts = ["".join(ch for ch in p if ch.isalnum()) for p in name.replace("-", " ").replace("_", " ").split()]
+    parts = [
+        "".join(ch for ch in p if ch.isalnum()) for p in name.replace("-", " ").replace("_", " ").split()
+    ]
     parts = [p for p in parts if p]
     short = ("".join(p[0] for p in parts) if len(parts) > 1 else "".join(parts)[:3]).upper()[:6] or "L"
     short = f"{short}{code}" if short in taken else short

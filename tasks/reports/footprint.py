@@ -105,7 +105,9 @@ def _cut(shape: BaseGeometry) -> BaseGeometry:
     for k in range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360))):
         window = shapely.box(-180 + 360 * k, -91, 180 + 360 * k, 91)
         part = shape.intersection(window)
-        parts += [p for p in shapely.get_parts(translate(part, xoff=-360.0 * k)) if p.geom_type.endswith("Polygon")]
+        parts += [
+            p for p in shapely.get_parts(translate(part, xoff=-360.0 * k)) if p.geom_type.endswith("Polygon")
+        ]
     return shapely.orient_polygons(shapely.union_all(parts))
 
 

@@ -14,6 +14,7 @@ from tasks.imagery.protocol import Image
 from tasks.reports import paint, words
 from tasks.reports.panels import Panel, panels
 from tasks.reports.pictures import CONVENTION, compose, save, swatch
+from tasks.reports.provenance import provenance
 from tasks.reports.region_rows import region_table
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ def write_report(
     (directory / "report.html").write_text(page, encoding="utf-8")
 
 
-def render(
-    views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any], regions: pa.Table
-) -> str:
+def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any], regions: pa.Table) -> str:
     """The page as text."""
     unit = words.size_unit(summary)
     script = _asset("report.js")
@@ -80,10 +79,10 @@ def render(
         warnings_left_out=max(0, len(record["warnings"]) - MANY),
         notes=[words.shorten(n, 1000) for n in record["input"]["notes"][:MANY]],
         failed_tiles=record["failed_tiles"][:MANY],
-        failed_left_out=max(0, len(record["failed_tiles"]) - MANY),
-        provenance=_provenance(record),
+        failed_left_out=max(0, record.get("failed_tile_count", len(record["failed_tiles"])) - MANY),
+        provenance=provenance(record),
         timings=_timings(record),
-        command=record["command"],
+        command=words.shorten(record["command"], 4000),
         style=_asset("report.css"),
         script=script,
         script_digest=_digest(script),
@@ -125,7 +124,11 @@ def _picture(view: Panel, record: dict[str, Any]) -> dict[str, Any]:
 def _legend(views: list[Panel], record: dict[str, Any], summary: dict[str, Any]) -> list[dict[str, Any]]:
     shares = {c["code"]: c["share"] for c in summary["classes"]}
     out = [
-        {"name": words.shorten(c["name"], 60), "colour": c["colour"], "share": words.percent(shares.get(c["code"]))}
+        {
+            "name": words.shorten(c["name"], 60),
+            "colour": c["colour"],
+            "share": words.percent(shares.get(c["code"])),
+        }
         for c in record["bundle"]["classes"]
         if c["region"]
     ][:MANY]
@@ -155,7 +158,11 @@ def _class_rows(summary: dict[str, Any], unit: words.Unit) -> list[dict[str, Any
 def _ledger(summary: dict[str, Any], unit: words.Unit) -> list[dict[str, str]]:
     """Where every pixel of the footprint went; each term is measured, so they may fail to add up."""
     terms = [
-        ("Classified", sum(c["pixels"] for c in summary["classes"]), sum(c["size"] for c in summary["classes"])),
+        (
+            "Classified",
+            sum(c["pixels"] for c in summary["classes"]),
+            sum(c["size"] for c in summary["classes"]),
+        ),
         ("No data", summary["nodata"]["pixels"], summary["nodata"]["size"]),
         ("Unobserved", summary["unobserved"]["pixels"], summary["unobserved"]["size"]),
         ("Failed", summary["failed"]["pixels"], summary["failed"]["size"]),
@@ -179,95 +186,13 @@ def _ledger(summary: dict[str, Any], unit: words.Unit) -> list[dict[str, str]]:
 def _statistics(record: dict[str, Any]) -> list[list[str]]:
     keys = ("minimum", "p2", "mean", "p98", "maximum", "std")
     return [
-        [words.shorten(str(s["channel"]), 80), f"{s['valid']:,}", *(words.number(s[k], trim=True) for k in keys)]
+        [
+            words.shorten(str(s["channel"]), 80),
+            f"{s['valid']:,}",
+            *(words.number(s[k], trim=True) for k in keys),
+        ]
         for s in record["statistics"][:MANY]
     ]
-
-
-def _provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-    """Groups of (name, value, whether it is a code or digest)."""
-    source, bundle, engine, plan = record["input"], record["bundle"], record["engine"], record["plan"]
-    shape = " × ".join(f"{n:,}" for n in source["shape"])
-    nodata = source["nodata"]
-    groups: list[tuple[str, list[tuple[str, Any, bool]]]] = [
-        (
-            "Input",
-            [
-                ("File", source["path"], True),
-                ("Digest", source["digest"], True),
-                ("Size", words.data_size(source["size"]), False),
-                ("Format", f"{source['format']}, {source['dtype']}", False),
-                ("Shape", f"{shape} ({', '.join(source['axes'])})", False),
-                ("Channels", ", ".join(map(str, source["channels"])), False),
-                ("No-data value", "none declared" if nodata is None else f"{nodata:g}", False),
-                *((k, v, False) for k, v in _grid(source["grid"])),
-            ],
-        ),
-        (
-            "Model",
-            [
-                ("Bundle", f"{bundle['name']} {bundle['version']}", False),
-                ("Digest", bundle["digest"], True),
-                ("About", bundle.get("description", ""), False),
-                ("Licence", bundle.get("licence", ""), False),
-                *((f"Score: {k}", v, False) for k, v in list(bundle.get("scores", {}).items())[:30]),
-            ],
-        ),
-        (
-            "Parameters",
-            [
-                *((k.capitalize(), _plain(v), False) for k, v in record["parameters"].items()),
-                ("Digest", record["parameters_digest"], True),
-            ],
-        ),
-        (
-            "Run",
-            [
-                ("Engine", f"{engine['name']}, {engine['precision']} ({engine['library']})", False),
-                ("Plan", f"{words.number_of(plan['tiles'], 'tile')} in {words.number_of(plan['blocks'], 'block')}", False),
-                ("Memory", f"{words.data_size(plan['peak_memory_bytes'])} at most, as planned", False),
-                ("Blocks", f"{record['blocks']['computed']:,} computed, {record['blocks']['reused']:,} reused", False),
-                ("Started", record["started"], False),
-                ("Finished", record["finished"], False),
-                ("segflow", f"{record['segflow']} (result version {record['result_version']})", False),
-                ("Machine", f"Python {record['machine']['python']}, {record['machine']['platform']}", False),
-            ],
-        ),
-    ]
-    return [(title, [(k, words.shorten(str(v), 700), c) for k, v, c in rows if v != ""]) for title, rows in groups]
-
-
-def _grid(grid: dict[str, Any]) -> list[tuple[str, str]]:
-    """The grid in words; ``run.json`` has it in full."""
-    if "affine" in grid:
-        spacing = " × ".join(f"{s:g}" for s in reversed(grid["spacing"][-3:]))
-        axes = "".join(map(str, grid["orientation"]))
-        return [("Voxel", f"{spacing} mm (right, anterior, superior)"), ("Axes of the file", axes)]
-    a, b, c, d, e, f = grid["transform"][:6]
-    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}"
-    return [
-        ("Reference system", _crs_name(grid["crs"])),
-        ("Pixel", pixel + (", rotated" if b or d else "")),
-        ("Corner", f"{c:.9g}, {f:.9g}"),
-    ]
-
-
-def _crs_name(wkt: str | None) -> str:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    if not wkt:
-        return "none: sizes are counted in pixels"
-    try:
-        crs = CRS.from_wkt(wkt)
-    except CRSError:
-        return wkt
-    authority = crs.to_authority()
-    return f"{crs.name} ({':'.join(authority)})" if authority else crs.name
-
-
-def _plain(value: Any) -> str:
-    return " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _timings(record: dict[str, Any]) -> list[dict[str, str]]:
@@ -303,5 +228,7 @@ def _read(name: str) -> str:
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.from_string(_read("template.html"))

@@ -129,9 +129,9 @@ def png(picture: Picture) -> bytes:
             image = PILImage.fromarray(index.reshape(packed.shape[:2]).astype(np.uint8))
             image = image.convert("L")
             image.putpalette(table[:, :3].tobytes())
-            image.save(out, "PNG", optimize=True, transparency=table[:, 3].tobytes())
+            image.save(out, "PNG", compress_level=7, transparency=table[:, 3].tobytes())
             return out.getvalue()
-    PILImage.fromarray(packed).save(out, "PNG", optimize=True)
+    PILImage.fromarray(packed).save(out, "PNG", compress_level=6)
     return out.getvalue()
 
 

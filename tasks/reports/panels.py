@@ -7,6 +7,8 @@ the middle of what was segmented.
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def ranges(record: dict[str, Any], shown: tuple[int, ...]) -> list[tuple[float, 
     for i in shown:
         s = record["statistics"][i]
         pairs = [(s.get("p2"), s.get("p98")), (s.get("minimum"), s.get("maximum")), (0.0, 1.0)]
-        low, high = next(p for p in pairs if None not in p and p[1] > p[0] or p == (0.0, 1.0))
+        low, high = next(p for p in pairs if p == (0.0, 1.0) or (None not in p and p[1] > p[0]))
         out.append((float(low), float(high)))
     names = [str(record["statistics"][i]["channel"]).strip().lower() for i in shown]
     if record["input"]["dtype"] == "uint8" and names in (["red", "green", "blue"], ["r", "g", "b"]):
@@ -135,7 +137,9 @@ def _decimated(
             )
             return out
     except RasterioError as error:
-        raise InputError(f"{path} could not be read for the report ({error}); check that it is complete") from error
+        raise InputError(
+            f"{path} could not be read for the report ({error}); check that it is complete"
+        ) from error
 
 
 def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> list[Panel]:
@@ -208,33 +212,39 @@ def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDAr
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        file = nib.Nifti1Image.from_filename(path, keep_file_open=True)  # type: ignore[no-untyped-call]
+        file = nib.Nifti1Image.from_filename(path, keep_file_open=True)
         native = tuple(file.shape[:3])
         frame = (0,) * (len(file.shape) - 3)
-        slabs = lambda: (  # noqa: E731
-            (k, np.asarray(file.dataobj[(slice(None), slice(None), k, *frame)])) for k in range(native[2])
-        )
+
+        def slabs() -> Iterator[tuple[int, npt.NDArray[Any]]]:
+            for k in range(native[2]):
+                yield k, np.asarray(file.dataobj[(slice(None), slice(None), k, *frame)])
+
         counts = [np.zeros(n, np.int64) for n in native]
         for k, slab in slabs():
             hit = np.isin(slab, wanted)
             counts[0] += hit.sum(axis=1)
             counts[1] += hit.sum(axis=0)
             counts[2][k] = hit.sum()
-        centre = [int(np.searchsorted(np.cumsum(c), (c.sum() + 1) // 2)) if c.any() else len(c) // 2 for c in counts]
+        centre = [
+            int(np.searchsorted(np.cumsum(c), (c.sum() + 1) // 2)) if c.any() else len(c) // 2 for c in counts
+        ]
         planes = [np.zeros(tuple(np.delete(native, axis)), np.uint16) for axis in range(3)]
         for k, slab in slabs():
             planes[0][:, k] = slab[centre[0]]
             planes[1][:, k] = slab[:, centre[1]]
             if k == centre[2]:
                 planes[2][...] = slab
-    except (OSError, EOFError, ImageFileError) as error:
-        raise InputError(f"{path} could not be read for the report ({error}); check that it is complete") from error
-    turn = nib.orientations.io_orientation(file.affine)  # type: ignore[no-untyped-call]
+    except (OSError, EOFError, zlib.error, ImageFileError) as error:
+        raise InputError(
+            f"{path} could not be read for the report ({error}); check that it is complete"
+        ) from error
+    turn = nib.orientations.io_orientation(file.affine)
     out_centre, out_planes = [0, 0, 0], [np.zeros((1, 1), np.uint16)] * 3
     for axis in range(3):
         ras, flip = int(turn[axis, 0]), turn[axis, 1] < 0
         view = 2 - ras
         out_centre[view] = native[axis] - 1 - centre[axis] if flip else centre[axis]
-        volume = nib.orientations.apply_orientation(np.expand_dims(planes[axis], axis), turn)  # type: ignore[no-untyped-call]
+        volume = nib.orientations.apply_orientation(np.expand_dims(planes[axis], axis), turn)
         out_planes[view] = np.squeeze(volume.transpose(2, 1, 0), axis=view)
     return out_centre, out_planes

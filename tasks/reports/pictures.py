@@ -27,7 +27,12 @@ CONVENTION = "Radiological convention: the patient's right is on the left of axi
 
 
 def overview(
-    image: Image, mask_path: Path, record: dict[str, Any], *, summary: dict[str, Any] | None = None, size: int = 1400
+    image: Image,
+    mask_path: Path,
+    record: dict[str, Any],
+    *,
+    summary: dict[str, Any] | None = None,
+    size: int = 1400,
 ) -> PILImage.Image:
     """Input beside (or above) the input with its mask, and a legend.
 
@@ -75,7 +80,9 @@ def compose(
                 picture = paint.blend(picture, _layer(view, record), OPACITY)
             at = (left, top + label_height)
             sheet.paste(PILImage.fromarray(picture), at)
-            draw.rectangle((at[0] - 1, at[1] - 1, at[0] + picture.shape[1], at[1] + picture.shape[0]), outline=FRAME)
+            draw.rectangle(
+                (at[0] - 1, at[1] - 1, at[0] + picture.shape[1], at[1] + picture.shape[0]), outline=FRAME
+            )
             _sides(draw, view, at)
             left += picture.shape[1] + GAP
         top += label_height + row_height + GAP
@@ -99,11 +106,13 @@ def save(picture: PILImage.Image, path: Path, *, limit: int = 1_400_000) -> None
     while True:
         for candidate in (picture, picture.quantize(256, method=PILImage.Quantize.MEDIANCUT)):
             out = io.BytesIO()
-            candidate.save(out, "PNG", optimize=True)
+            candidate.save(out, "PNG", compress_level=6)
             if out.tell() <= limit:
                 path.write_bytes(out.getvalue())
                 return
-        picture = picture.resize((picture.width * 3 // 4, picture.height * 3 // 4), PILImage.Resampling.LANCZOS)
+        picture = picture.resize(
+            (picture.width * 3 // 4, picture.height * 3 // 4), PILImage.Resampling.LANCZOS
+        )
 
 
 def _arrange(views: list[Panel], inner: int, *, volume: bool) -> list[list[tuple[Panel, bool]]]:
@@ -111,7 +120,9 @@ def _arrange(views: list[Panel], inner: int, *, volume: bool) -> list[list[tuple
     if volume:
         total = sum(v.base.shape[1] for v in views) + GAP * (len(views) - 1)
         factor = min(1.6, (inner - GAP * (len(views) - 1)) / (total - GAP * (len(views) - 1)))
-        views = [_resized(v, round(v.base.shape[0] * factor), math.floor(v.base.shape[1] * factor)) for v in views]
+        views = [
+            _resized(v, round(v.base.shape[0] * factor), math.floor(v.base.shape[1] * factor)) for v in views
+        ]
         return [[(v, False) for v in views], [(v, True) for v in views]]
     view = views[0]
     height, width = view.base.shape[:2]
@@ -207,7 +218,12 @@ def _sides(draw: ImageDraw.ImageDraw, view: Panel, at: tuple[int, int]) -> None:
 
 
 def _text(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, fill: tuple[int, int, int], width: int
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    size: int,
+    fill: tuple[int, int, int],
+    width: int,
 ) -> None:
     """One line, shortened to ``width`` pixels."""
     font = _font(size)

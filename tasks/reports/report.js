@@ -20,7 +20,8 @@
     heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
       const numeric = head.dataset.kind === "number";
       const before = head.getAttribute("aria-sort");
-      const down = before ? before === "ascending" : numeric;
+      // Numbers start with the largest, but for the first column, which counts.
+      const down = before ? before === "ascending" : numeric && column > 0;
       const body = table.tBodies[0];
       const rows = [...body.rows].map((row) => [keyOf(row, column, numeric), row]);
       rows.sort(([a], [b]) => {

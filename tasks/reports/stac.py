@@ -22,7 +22,13 @@ CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 _ASSETS = (
-    ("mask", "mask.tif", "Class of every pixel", "image/tiff; application=geotiff; profile=cloud-optimized", "data"),
+    (
+        "mask",
+        "mask.tif",
+        "Class of every pixel",
+        "image/tiff; application=geotiff; profile=cloud-optimized",
+        "data",
+    ),
     ("regions", "regions.parquet", "Every region, measured", "application/vnd.apache.parquet", "data"),
     ("regions-csv", "regions.csv", "Every region, measured", "text/csv", "data"),
     ("summary", "summary.json", "Sizes per class", "application/json", "metadata"),
@@ -79,7 +85,10 @@ def write_stac(
     if "mask" in item.assets:
         item.assets["mask"].extra_fields |= _mask_fields(record, summary)
     item.add_asset(
-        "provenance", pystac.Asset("./run.json", "Provenance and timings", media_type="application/json", roles=["metadata"])
+        "provenance",
+        pystac.Asset(
+            "./run.json", "Provenance and timings", media_type="application/json", roles=["metadata"]
+        ),
     )
     item.add_asset("model", _model(bundle))
     # Written by hand: pystac would make the paths absolute or resolve them against a catalogue.

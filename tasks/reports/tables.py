@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +116,8 @@ def _write_csv(path: Path, table: pa.Table) -> None:
     columns = []
     for name in table.column_names:
         column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             risky = pc.match_substring_regex(column, r"^[=+\-@\t\r\n]")
             column = pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
@@ -131,8 +132,5 @@ def _write_csv(path: Path, table: pa.Table) -> None:
 
 
 def _line(cells: list[str]) -> str:
-    import io
-
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue()
+    """A header line; everything is quoted, so that a name may hold any character."""
+    return ",".join('"' + c.replace('"', '""') + '"' for c in cells) + "\n"

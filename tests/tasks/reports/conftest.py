@@ -56,7 +56,9 @@ class Sample:
     regions: pa.Table
 
 
-def make_record(info: ImageInfo, classes: list[dict[str, Any]], statistics: list[dict[str, Any]]) -> dict[str, Any]:
+def make_record(
+    info: ImageInfo, classes: list[dict[str, Any]], statistics: list[dict[str, Any]]
+) -> dict[str, Any]:
     grid = json.loads(json.dumps(info.grid))
     return {
         "segflow": "0.1.0",
@@ -84,7 +86,11 @@ def make_record(info: ImageInfo, classes: list[dict[str, Any]], statistics: list
             "description": "A small U-Net.",
             "licence": "Apache-2.0",
             "classes": classes,
-            "scores": {"iou_land": 0.984, "iou_lake": 0.41, "scored_on": "eastern hemisphere, never seen in training"},
+            "scores": {
+                "iou_land": 0.984,
+                "iou_lake": 0.41,
+                "scored_on": "eastern hemisphere, never seen in training",
+            },
         },
         "parameters": {
             "tile": [256, 256] if info.field == "earth" else [64, 64, 64],
@@ -109,12 +115,21 @@ def make_record(info: ImageInfo, classes: list[dict[str, Any]], statistics: list
     }
 
 
-def make_statistics(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], names: tuple[str, ...]) -> list[dict[str, Any]]:
+def make_statistics(
+    values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
     out = []
     for i, name in enumerate(names):
         v = values[..., i][valid].astype(float)
         p2, p98 = np.percentile(v, (2, 98))
-        numbers = {"minimum": v.min(), "maximum": v.max(), "mean": v.mean(), "std": v.std(), "p2": p2, "p98": p98}
+        numbers = {
+            "minimum": v.min(),
+            "maximum": v.max(),
+            "mean": v.mean(),
+            "std": v.std(),
+            "p2": p2,
+            "p98": p98,
+        }
         out.append({"channel": name, "valid": int(valid.sum())} | {k: float(x) for k, x in numbers.items()})
     return out
 
@@ -164,16 +179,24 @@ def earth(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     codes[(y - 150) ** 2 + ((x - 700) / 1.6) ** 2 < 60**2] = 253
     transform = from_origin(500_000, 5_300_000, 30, 30)
     path = directory / "coast_20190704.tif"
-    profile = {"driver": "GTiff", "height": height, "width": width, "crs": "EPSG:32614", "transform": transform}
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "crs": "EPSG:32614",
+        "transform": transform,
+    }
     with rasterio.open(path, "w", count=4, dtype="uint8", nodata=0, tiled=True, **profile) as file:
         file.write(np.moveaxis(values, -1, 0))
-    with rasterio.open(directory / "mask.tif", "w", count=1, dtype="uint8", nodata=255, tiled=True, **profile) as file:
+    with rasterio.open(
+        directory / "mask.tif", "w", count=1, dtype="uint8", nodata=255, tiled=True, **profile
+    ) as file:
         file.write(codes, 1)
         wkt = file.crs.to_wkt()
     info = ImageInfo(
         path=path, format="geotiff", field="earth", shape=(height, width), axes=("y", "x"),
-        channels=("red", "green", "blue", "nir"), dtype="uint8", wraps=(False, False), chunk=(256, 256), nodata=0.0,
-        grid={"crs": wkt, "transform": list(transform)[:6]},
+        channels=("red", "green", "blue", "nir"), dtype="uint8", wraps=(False, False), chunk=(256, 256),
+        nodata=0.0, grid={"crs": wkt, "transform": list(transform)[:6]},
     )  # fmt: skip
     regions = _earth_regions(codes, values, info)
     record = make_record(info, CLASSES_EARTH, make_statistics(values, codes != 255, info.channels))
@@ -189,18 +212,31 @@ def _earth_regions(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], 
     rng = np.random.default_rng(3)
     for c in CLASSES_EARTH[1:]:
         props = regionprops_table(
-            label(codes == c["code"], connectivity=2), values, properties=("num_pixels", "centroid", "bbox", "intensity_mean")
+            label(codes == c["code"], connectivity=2),
+            values,
+            properties=("num_pixels", "centroid", "bbox", "intensity_mean"),
         )
         for i, n in enumerate(props["num_pixels"]):
             cy, cx = props["centroid-0"][i], props["centroid-1"][i]
             lon, lat = to_lonlat.transform(500_000 + 30 * (cx + 0.5), 5_300_000 - 30 * (cy + 0.5))
             y0, x0, y1, x1 = (int(props[f"bbox-{k}"][i]) for k in range(4))
-            row = {"id": len(rows) + 1, "class": c["name"], "code": c["code"], "pixels": int(n), "area_m2": 900.0 * n}
+            row = {
+                "id": len(rows) + 1,
+                "class": c["name"],
+                "code": c["code"],
+                "pixels": int(n),
+                "area_m2": 900.0 * n,
+            }
             row |= {"lon": lon, "lat": lat, "centroid_y": cy, "centroid_x": cx}
             row |= {"bbox_y0": y0, "bbox_x0": x0, "bbox_y1": y1, "bbox_x1": x1}
             row |= {"west": lon - 0.01, "south": lat - 0.01, "east": lon + 0.01, "north": lat + 0.01}
-            row |= {f"mean_{name}": float(props[f"intensity_mean-{k}"][i]) for k, name in enumerate(info.channels)}
-            row |= {"mean_confidence": float(rng.uniform(0.7, 1)), "touches_border": y0 == 0 or x0 == 0 or y1 == codes.shape[0] or x1 == codes.shape[1]}
+            row |= {
+                f"mean_{name}": float(props[f"intensity_mean-{k}"][i]) for k, name in enumerate(info.channels)
+            }
+            row |= {
+                "mean_confidence": float(rng.uniform(0.7, 1)),
+                "touches_border": y0 == 0 or x0 == 0 or y1 == codes.shape[0] or x1 == codes.shape[1],
+            }
             rows.append(row)
     return pa.Table.from_pylist(rows)
 
@@ -217,7 +253,9 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     # A mark at the patient's right, front and top: it shows where each picture puts them.
     codes[38:42, 100:106, 128:136] = 1
     noise = np.random.default_rng(1).normal(scale=12, size=codes.shape)
-    values = (np.array([8, 420, 640])[codes] + np.where((r > 0.9) & (r < 1.0), 300, 0) + noise).astype(np.int16)
+    values = (np.array([8, 420, 640])[codes] + np.where((r > 0.9) & (r < 1.0), 300, 0) + noise).astype(
+        np.int16
+    )
     affine = np.array([[-1.0, 0, 0, 70], [0, -1.5, 0, 80], [0, 0, -3.0, 66], [0, 0, 0, 1]])
     native = np.ascontiguousarray(values.transpose(2, 1, 0)[::-1, ::-1, ::-1])
     path = directory / "head.nii.gz"
@@ -225,23 +263,40 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     mask = np.ascontiguousarray(codes.transpose(2, 1, 0)[::-1, ::-1, ::-1])
     nib.save(nib.Nifti1Image(mask, affine), directory / "mask.nii.gz")
     info = ImageInfo(
-        path=path, format="nifti", field="medical", shape=(nz, ny, nx), axes=("z", "y", "x"), channels=("T1",),
-        dtype="int16", wraps=(False,) * 3, chunk=(1, ny, nx), nodata=None,
-        grid={"affine": affine.tolist(), "native_shape": [nx, ny, nz], "orientation": ["L", "P", "I"], "spacing": [3.0, 1.5, 1.0]},
+        path=path, format="nifti", field="medical", shape=(nz, ny, nx), axes=("z", "y", "x"),
+        channels=("T1",), dtype="int16", wraps=(False,) * 3, chunk=(1, ny, nx), nodata=None,
+        grid={"affine": affine.tolist(), "native_shape": [nx, ny, nz], "orientation": "LPI",
+              "spacing": [3.0, 1.5, 1.0]},
     )  # fmt: skip
     rows = []
     for c in CLASSES_BRAIN[1:]:
         labels = label(codes == c["code"], connectivity=3)
-        props = regionprops_table(labels, values, properties=("num_pixels", "centroid", "bbox", "intensity_mean"))
+        props = regionprops_table(
+            labels, values, properties=("num_pixels", "centroid", "bbox", "intensity_mean")
+        )
         for i, n in enumerate(props["num_pixels"]):
             centre = [float(props[f"centroid-{k}"][i]) for k in range(3)]
             row = {"id": len(rows) + 1, "class": c["name"], "code": c["code"], "pixels": int(n)}
             row |= {"volume_mm3": 4.5 * n, "volume_ml": 0.0045 * n}
-            row |= {"world_x": centre[2] - 69, "world_y": 1.5 * centre[1] - 83.5, "world_z": 3 * centre[0] - 63}
-            row |= {"centroid_i": 139 - centre[2], "centroid_j": 109 - centre[1], "centroid_k": 43 - centre[0]}
-            row |= {"mean_T1": float(props["intensity_mean"][i]), "mean_confidence": 0.97, "touches_border": False}
+            row |= {
+                "world_x": centre[2] - 69,
+                "world_y": 1.5 * centre[1] - 83.5,
+                "world_z": 3 * centre[0] - 63,
+            }
+            row |= {
+                "centroid_i": 139 - centre[2],
+                "centroid_j": 109 - centre[1],
+                "centroid_k": 43 - centre[0],
+            }
+            row |= {
+                "mean_T1": float(props["intensity_mean"][i]),
+                "mean_confidence": 0.97,
+                "touches_border": False,
+            }
             rows.append(row)
     regions = pa.Table.from_pylist(rows)
-    record = make_record(info, CLASSES_BRAIN, make_statistics(values[..., None], np.ones(codes.shape, bool), ("T1",)))
+    record = make_record(
+        info, CLASSES_BRAIN, make_statistics(values[..., None], np.ones(codes.shape, bool), ("T1",))
+    )
     summary = make_summary(codes, CLASSES_BRAIN, regions, unit="mm3", size=4.5)
     return Sample(directory, ArrayImage(info, values[..., None]), codes, record, summary, regions)

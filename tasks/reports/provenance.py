@@ -1,0 +1,113 @@
+"""What decided the result, in words: input, model, parameters and the run itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tasks.reports import words
+
+
+def provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    """Titled groups of (name, value, whether the value is a code or digest).
+
+    Args:
+        record: What ``run.json`` will hold.
+    """
+    source, bundle, engine, plan = record["input"], record["bundle"], record["engine"], record["plan"]
+    shape = " × ".join(f"{n:,}" for n in source["shape"])
+    nodata = source["nodata"]
+    groups: list[tuple[str, list[tuple[str, Any, bool]]]] = [
+        (
+            "Input",
+            [
+                ("File", source["path"], True),
+                ("Digest", source["digest"], True),
+                ("Size", words.data_size(source["size"]), False),
+                ("Format", f"{source['format']}, {source['dtype']}", False),
+                ("Shape", f"{shape} ({', '.join(source['axes'])})", False),
+                ("Channels", ", ".join(map(str, source["channels"])), False),
+                ("No-data value", "none declared" if nodata is None else f"{nodata:g}", False),
+                *((k, v, False) for k, v in _grid(source["grid"])),
+            ],
+        ),
+        (
+            "Model",
+            [
+                ("Bundle", f"{bundle['name']} {bundle['version']}", False),
+                ("Digest", bundle["digest"], True),
+                ("About", bundle.get("description", ""), False),
+                ("Licence", bundle.get("licence", ""), False),
+                *((f"Score: {k}", v, False) for k, v in list(bundle.get("scores", {}).items())[:30]),
+            ],
+        ),
+        (
+            "Parameters",
+            [
+                *(
+                    (k.capitalize().replace("_", " "), _plain(v), False)
+                    for k, v in record["parameters"].items()
+                ),
+                ("Digest", record["parameters_digest"], True),
+            ],
+        ),
+        (
+            "Run",
+            [
+                ("Engine", f"{engine['name']}, {engine['precision']} ({engine['library']})", False),
+                (
+                    "Plan",
+                    f"{words.number_of(plan['tiles'], 'tile')} in {words.number_of(plan['blocks'], 'block')}",
+                    False,
+                ),
+                ("Memory", f"{words.data_size(plan['peak_memory_bytes'])} at most, as planned", False),
+                (
+                    "Blocks",
+                    f"{record['blocks']['computed']:,} computed, {record['blocks']['reused']:,} reused",
+                    False,
+                ),
+                ("Started", record["started"], False),
+                ("Finished", record["finished"], False),
+                ("segflow", f"{record['segflow']} (result version {record['result_version']})", False),
+                ("Machine", f"Python {record['machine']['python']}, {record['machine']['platform']}", False),
+            ],
+        ),
+    ]
+    return [
+        (title, [(k, words.shorten(str(v), 700), c) for k, v, c in rows if v != ""]) for title, rows in groups
+    ]
+
+
+def _grid(grid: dict[str, Any]) -> list[tuple[str, str]]:
+    """The grid in words; ``run.json`` has it in full."""
+    if "affine" in grid:
+        spacing = " × ".join(f"{s:g}" for s in reversed(grid["spacing"][-3:]))
+        axes = "".join(map(str, grid["orientation"]))
+        return [("Voxel", f"{spacing} mm (right, anterior, superior)"), ("Axes of the file", axes)]
+    a, b, c, d, e, f = grid["transform"][:6]
+    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}"
+    return [
+        ("Reference system", _crs_name(grid["crs"])),
+        ("Pixel", pixel + (", rotated" if b or d else "")),
+        ("Corner", f"{c:.9g}, {f:.9g}"),
+    ]
+
+
+def _crs_name(wkt: str | None) -> str:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    if not wkt:
+        return "none: sizes are counted in pixels"
+    try:
+        crs = CRS.from_wkt(wkt)
+    except CRSError:
+        return wkt
+    authority = crs.to_authority()
+    return f"{crs.name} ({':'.join(authority)})" if authority else crs.name
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if v is not None)
+    return " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
