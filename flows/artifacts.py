@@ -55,12 +55,20 @@ class ArtifactProgress:
         unit = summary["units"]["size"]
         create_table_artifact(
             table=[
-                {"class": c["name"], "code": c["code"], "pixels": c["pixels"], unit: c["size"], "share": c["share"]}
+                {
+                    "class": c["name"],
+                    "code": c["code"],
+                    "pixels": c["pixels"],
+                    unit: c["size"],
+                    "share": c["share"],
+                }
                 for c in summary["classes"]
             ],
             description=f"classes of {record['item']}",
         )
-        create_markdown_artifact(markdown=_markdown(folder, record), description=f"summary of {record['item']}")
+        create_markdown_artifact(
+            markdown=_markdown(folder, record), description=f"summary of {record['item']}"
+        )
 
     def _percent(self) -> float:
         return 100.0 * self._done / self._total if self._total else 100.0

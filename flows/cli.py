@@ -1,12 +1,10 @@
-"""The ``segflow`` command: errors become one sentence and an exit code."""
+"""The ``segflow`` command."""
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
-import click
 import typer
 
 from flows.commands import demo, models, run
@@ -40,15 +38,7 @@ def _root(
 
 def main() -> None:
     """Entry point; exit codes as documented in the README."""
-    try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        typer.echo("segflow: interrupted; run the same command again to continue", err=True)
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+    app()
 
 
 if __name__ == "__main__":

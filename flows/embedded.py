@@ -1,8 +1,8 @@
 """Prefect's embedded server, made to live exactly as long as the run.
 
-Prefect starts it beside the run when no server is configured. Left as it is, Ctrl-C in a terminal stops the server
-together with the run, which then waits for minutes to tell a dead server that it was stopped; and a run that is
-killed leaves its server behind. Here the server stands in a process group of its own and leaves when the run does.
+Prefect starts it beside the run when no server is configured. Left as it is, Ctrl-C in a terminal stops the
+server too, and the run then waits for minutes to tell a dead server that it was stopped; and a run that is
+killed leaves its server behind. Here the server has a process group of its own and leaves when the run does.
 
 This file is also the program of that server: `python -P embedded.py PORT`.
 """
@@ -24,8 +24,8 @@ from prefect.settings import get_current_settings
 def quiet_server(*, debug: bool = False) -> Iterator[None]:
     """Runs the body with the embedded server coming up beside it, unless the settings name another server.
 
-    The first flow waits until the server answers. It is left to Prefect to stop it when the process ends, after
-    the events and log lines still on their way have been delivered.
+    The first flow waits until the server answers. It is left to Prefect to stop it when the process ends,
+    after the events and log lines still on their way have been delivered.
 
     Args:
         debug: Whether the server's own warnings and errors are shown.
@@ -63,7 +63,7 @@ def use_embedded_server(*, debug: bool = False) -> bool:
             return _launch(int(self.port or 0), debug=debug)
 
     if SubprocessASGIServer._instances.get(None) is None:
-        EmbeddedServer()  # registers itself: Prefect's own calls of SubprocessASGIServer() return this instance
+        EmbeddedServer()  # registers itself: Prefect's calls of SubprocessASGIServer() return this instance
     return True
 
 
@@ -101,7 +101,7 @@ def _leave_with_parent() -> None:
 
 
 def serve(port: int) -> None:
-    """Runs Prefect's API on the loopback interface until told to end, or until the process that started it ends."""
+    """Runs Prefect's API on the loopback interface until told to end, or until its parent process ends."""
     import uvicorn
 
     threading.Thread(target=_leave_with_parent, daemon=True).start()

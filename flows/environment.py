@@ -1,7 +1,8 @@
 """What the process must know before Prefect, TensorFlow or OpenVINO is imported: quiet, private, offline.
 
 Each of those libraries reads its settings from the environment, some at import, and Prefect hands the same
-environment to the server that it starts. So call `prepare_environment` first of all; what the user has set stays.
+environment to the server that it starts. So call `prepare_environment` first of all; what the user has set
+stays.
 """
 
 import os
@@ -16,8 +17,8 @@ DEFAULTS: Final = MappingProxyType(
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # A first start makes a database, which on a busy machine outlasts the usual twenty seconds.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # By default every event is written by itself and what still waits at exit is lost: of eighty task runs, 22
-        # were recorded, with tracebacks of the cancelled writes. Gathered in memory, all are written at exit.
+        # By default each event is written alone and what still waits at exit is lost: of eighty task runs 22
+        # were recorded, with tracebacks of cancelled writes. Gathered in memory, all are written at exit.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         # A write interrupted by the end of the run is repeated, but logged as an error. True failures of the
@@ -32,8 +33,8 @@ DEFAULTS: Final = MappingProxyType(
 def prepare_environment() -> None:
     """Sets what the user has not set, for this process and those it starts.
 
-    Prefect's own messages below warnings stay off the console but are still sent to its API, so that its pages
-    show them. A user who sets `PREFECT_LOGGING_LEVEL` gets on the console what they asked for.
+    Prefect's own messages below warnings stay off the console but are still sent to its API, so that its
+    pages show them. A user who sets `PREFECT_LOGGING_LEVEL` gets on the console what they asked for.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -43,7 +44,7 @@ def prepare_environment() -> None:
 
 
 def block_openvino_telemetry() -> None:
-    """Makes OpenVINO's converter fall back to the silent stub that it has for machines without the telemetry package.
+    """Makes OpenVINO's converter take the silent stub that it has for machines without its telemetry package.
 
     It knows no setting for this: without a file in the user's home that says no, it reports each conversion.
     """

@@ -138,7 +138,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
             runner.call(report_item, work, record)
         progress.stage("publish")
         record["timings"]["report"] = round(timings["report"], 3)
-        record["files"] = sorted(p.name for p in work.result.iterdir()) + ["run.json"]
+        record["files"] = [*sorted(p.name for p in work.result.iterdir()), "run.json"]
         runner.call(publish_item, work, record)
         progress.published(work.final, record)
     return RunResult(

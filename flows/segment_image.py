@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 from flows.environment import prepare_environment
 
 prepare_environment()
 
 from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.artifacts import ArtifactProgress
@@ -23,7 +24,7 @@ from flows.request import make_request
 from flows.runner import PrefectRunner
 from tasks.work import item_id
 
-Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
+Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "method"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -33,19 +34,28 @@ def _run_name() -> str:
     return f"{item} with {Path(str(asked['model'])).name}"
 
 
+_threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
+
+
 @flow(
     name="segment-image",
     flow_run_name=_run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=64),
+    task_runner=cast(TaskRunner[PrefectFuture[Any]], _threads),
     persist_result=False,
 )
 def segment_image(
     image: Annotated[Path, Field(description="A GeoTIFF or NIfTI file.")],
     model: Annotated[str, Field(description="A bundle's folder, or the name of a shipped bundle.")],
     out: Annotated[Path, Field(description="Output folder; results go to out/item.")],
-    item: Annotated[str | None, Field(description="Item id; by default the file's name without extension.")] = None,
-    tile: Annotated[list[int] | None, Field(description="Tile size: one number, or one per model axis.")] = None,
-    overlap: Annotated[float | None, Field(description="Overlap of tiles: a fraction below 1, or pixels.")] = None,
+    item: Annotated[
+        str | None, Field(description="Item id; by default the file's name without extension.")
+    ] = None,
+    tile: Annotated[
+        list[int] | None, Field(description="Tile size: one number, or one per model axis.")
+    ] = None,
+    overlap: Annotated[
+        float | None, Field(description="Overlap of tiles: a fraction below 1, or pixels.")
+    ] = None,
     block: Annotated[int | None, Field(description="Pixels of a block along each axis.", ge=1)] = None,
     workers: Annotated[int, Field(description="Blocks computed at once.", ge=1, le=32)] = 2,
     engine: Annotated[Engine, Field(description="What runs the model.")] = "auto",

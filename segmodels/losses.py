@@ -37,6 +37,7 @@ class SparseCrossEntropy(keras.losses.Loss):
         self.ignore = ignore
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of one batch, a scalar."""
         target, counted = _one_hot(y_true, y_pred, self.ignore)
         logits = ops.cast(y_pred, "float32")
         peak = ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
@@ -49,6 +50,7 @@ class SparseCrossEntropy(keras.losses.Loss):
         return ops.sum(losses * weight) / ops.maximum(ops.sum(weight), 1e-6)
 
     def get_config(self) -> dict[str, Any]:
+        """Settings that rebuild the loss."""
         return {"class_weights": self.class_weights, "ignore": self.ignore, "name": self.name}
 
 
@@ -69,6 +71,7 @@ class SoftDice(keras.losses.Loss):
         self.ignore = ignore
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of one batch, a scalar."""
         target, counted = _one_hot(y_true, y_pred, self.ignore)
         p = ops.softmax(ops.cast(y_pred, "float32"), axis=-1) * counted[..., None]
         axes = tuple(range(len(target.shape) - 1))
@@ -80,6 +83,7 @@ class SoftDice(keras.losses.Loss):
         return ops.sum(used * (1.0 - dice)) / ops.maximum(ops.sum(used), 1.0)
 
     def get_config(self) -> dict[str, Any]:
+        """Settings that rebuild the loss."""
         return {"skip": self.skip, "ignore": self.ignore, "name": self.name}
 
 
@@ -102,9 +106,11 @@ class DiceCrossEntropy(keras.losses.Loss):
         self._dice = SoftDice(skip=skip, ignore=ignore)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of one batch, a scalar."""
         return self._cross_entropy.call(y_true, y_pred) + self.dice_weight * self._dice.call(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
+        """Settings that rebuild the loss."""
         return {
             "class_weights": self._cross_entropy.class_weights,
             "skip": self._dice.skip,

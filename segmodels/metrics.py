@@ -42,7 +42,9 @@ class ConfusionMatrix:
         t = truth[counted].astype(np.int64)
         p = prediction[counted].astype(np.int64)
         if t.size and (t.min() < 0 or t.max() >= self.classes):
-            raise ValueError(f"the truth holds codes outside 0…{self.classes - 1}: {int(t.min())}…{int(t.max())}")
+            raise ValueError(
+                f"the truth holds codes outside 0…{self.classes - 1}: {int(t.min())}…{int(t.max())}"
+            )
         p = np.where((p >= 0) & (p < self.classes), p, self.classes)
         width = self.classes + 1
         self._counts += np.bincount(t * width + p, minlength=self.classes * width).reshape(self._counts.shape)

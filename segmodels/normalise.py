@@ -53,12 +53,16 @@ class Normaliser:
             float32 of the same shape.
         """
         x = values.astype(np.float32)
-        np.clip(x, np.float32(self.low), np.float32(self.high), out=x)
-        x -= np.float32(self.offset)
-        x *= np.float32(self.scale)
+        np.clip(x, _row(self.low), _row(self.high), out=x)
+        x -= _row(self.offset)
+        x *= _row(self.scale)
         if valid is not None:
             x[~valid] = 0
         return x
+
+
+def _row(numbers: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    return np.asarray(numbers, np.float32)
 
 
 def make_normaliser(card: Card, statistics: Sequence[ChannelStatistics]) -> Normaliser:

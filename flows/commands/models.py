@@ -67,7 +67,9 @@ def show(
     with reported(debug=debug, as_json=as_json):
         bundle = load_bundle(model)
     if as_json:
-        typer.echo(json.dumps({"path": str(bundle.path), "digest": bundle.digest, **bundle.card.model_dump()}))
+        typer.echo(
+            json.dumps({"path": str(bundle.path), "digest": bundle.digest, **bundle.card.model_dump()})
+        )
         return
     card, console = bundle.card, Console()
     console.print(f"[bold]{card.name}[/] {card.version}  {card.description}")
@@ -115,6 +117,10 @@ def verify(
         tile = bundle.card.tile
         opened = open_engine(bundle, engine=engine, precision=precision, batch=1, tile=tile, verify=True)
     if as_json:
-        print_json({"status": "done", "digest": bundle.digest, "engine": opened.name, "precision": opened.precision})
+        print_json(
+            {"status": "done", "digest": bundle.digest, "engine": opened.name, "precision": opened.precision}
+        )
         return
-    typer.echo(f"{bundle.card.name}: digests match; golden input agrees on {opened.library}, {opened.precision}")
+    typer.echo(
+        f"{bundle.card.name}: digests match; golden input agrees on {opened.library}, {opened.precision}"
+    )

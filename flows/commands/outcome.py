@@ -26,6 +26,8 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
         yield
     except typer.Exit:
         raise
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to continue", 130, debug=debug, as_json=as_json)
     except SegflowError as error:
         _fail(str(error), error.exit_code, debug=debug, as_json=as_json)
     except ModelError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 
 if TYPE_CHECKING:
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
     from flows.pipeline import RunResult
 
-ENGINES = ["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
-PRECISIONS = ["auto", "float32", "bfloat16"]
+Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "method"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def run(
     image: Annotated[Path, typer.Argument(help="A GeoTIFF or NIfTI file.", show_default=False)],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle's folder or a shipped bundle's name.", show_default=False)
+        str,
+        typer.Option(
+            "--model", "-m", help="A bundle's folder or a shipped bundle's name.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.", show_default=False)],
     item: Annotated[str | None, typer.Option(help="Name of the result; by default the file's.")] = None,
@@ -30,21 +33,22 @@ def run(
         str | None, typer.Option(help="Tile size: one number, or one per model axis as 64,128,128.")
     ] = None,
     overlap: Annotated[
-        float | None, typer.Option(help="Overlap of neighbouring tiles: a fraction below 1, or pixels.", min=0)
+        float | None,
+        typer.Option(help="Overlap of neighbouring tiles: a fraction below 1, or pixels.", min=0),
     ] = None,
     block: Annotated[
         int | None, typer.Option(help="Pixels of a block along each axis (unit of resume).", min=1)
     ] = None,
     workers: Annotated[int, typer.Option(help="Blocks computed at once.", min=1, max=32)] = 2,
-    engine: Annotated[
-        str, typer.Option(help="What runs the model.", click_type=click.Choice(ENGINES))
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="Arithmetic of the model.", click_type=click.Choice(PRECISIONS))
-    ] = "auto",
-    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect, as plain functions.")] = False,
+    engine: Annotated[Engine, typer.Option(help="What runs the model.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the model.")] = "auto",
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Run without Prefect, as plain functions.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is done already.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on standard output.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
 ) -> None:
     """Segment one image: stitched mask, regions, report.
@@ -96,20 +100,29 @@ def parse_tile(text: str | None) -> list[int] | None:
         return None
     parts = text.replace("x", ",").split(",")
     if not all(p.strip().isdigit() and int(p) > 0 for p in parts) or len(parts) > 3:
-        raise UsageError(f"--tile {text} is not a size: give one positive number, or up to three as 64,128,128")
+        raise UsageError(
+            f"--tile {text} is not a size: give one positive number, or up to three as 64,128,128"
+        )
     return [int(p) for p in parts]
 
 
 def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> RunResult:
     """Runs one item with a display: already done, as plain functions, or as a Prefect flow."""
+    from flows.environment import prepare_environment
     from flows.pipeline import already_done, run_item
     from flows.progress import shown
     from flows.request import make_request
+    from tasks.planning.step import preflight
 
+    if not debug:
+        # What goes wrong is said once, by this command, not three times with Prefect's tracebacks.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    prepare_environment()
     request = make_request(**options)
     done = already_done(request)
     if done is not None:
         return done
+    preflight(request)
     with shown(console) as progress:
         if direct:
             from flows.runner import DirectRunner

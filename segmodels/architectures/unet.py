@@ -58,7 +58,9 @@ def unet(
     if ndims not in (2, 3):
         raise ValueError(f"a U-Net has 2 or 3 spatial axes, not {ndims}")
     if len(filters) < 2 or min(filters) < 1:
-        raise ValueError(f"filters needs one width per level and one for the bottleneck, not {tuple(filters)}")
+        raise ValueError(
+            f"filters needs one width per level and one for the bottleneck, not {tuple(filters)}"
+        )
     shape = tuple(size) if size is not None else (None,) * ndims
     stride = stride_of(filters)
     if len(shape) != ndims or any(s is not None and (s < 1 or s % stride) for s in shape):

@@ -22,19 +22,22 @@ def write_bundle(
     card: Card,
     model: Any = None,
     method: Linear | NormalisedDifference | None = None,
+    onnx: str | Path | None = None,
     golden_input: npt.NDArray[np.float32],
     overwrite: bool = False,
 ) -> Bundle:
     """Writes a bundle and loads it back.
 
-    The golden logits are computed in float32, on the CPU, by the model as read back from disk.
+    The golden logits are computed in float32, on the CPU, by the model as read back from disk: by Keras, by
+    OpenVINO for ONNX, by numpy for a method.
 
     Args:
         directory: The bundle's folder; it must not exist, unless ``overwrite``.
         card: Its card; ``digests`` are filled in here.
-        model: A Keras model whose input is ``(None, None, …, channels)``; exactly one of ``model``
-            and ``method`` is given.
+        model: A Keras model whose input is ``(None, None, …, channels)``; exactly one of ``model``,
+            ``method`` and ``onnx`` is given.
         method: A per-pixel method.
+        onnx: An ONNX file without external data, channels first or last.
         golden_input: One or two small inputs, normalised, ``(b, *tile, channels)`` float32.
         overwrite: Whether an existing bundle is replaced.
 
@@ -42,6 +45,8 @@ def write_bundle(
         BundleError: If the folder exists, or model, card and golden input do not fit together.
     """
     target = Path(directory).absolute()
+    if sum(given is not None for given in (model, method, onnx)) != 1:
+        raise BundleError("A bundle holds a model, a method or an ONNX file; give exactly one of them.")
     _check(target, card, model, method, golden_input, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -51,6 +56,10 @@ def write_bundle(
             file = folder / "method.json"
             file.write_text(method.model_dump_json(indent=2) + "\n", encoding="utf-8")
             logits = method.logits(golden_input)
+        elif onnx is not None:
+            file = folder / "model.onnx"
+            shutil.copyfile(onnx, file)
+            logits = _reference_onnx(Bundle(folder, card, "onnx", ""), golden_input)
         else:
             file = folder / "model.keras"
             model.save(file)
@@ -79,8 +88,6 @@ def _check(
     golden: npt.NDArray[np.float32],
     overwrite: bool,
 ) -> None:
-    if (model is None) == (method is None):
-        raise BundleError("A bundle holds either a model or a method; give exactly one of them.")
     if target.exists() and not (overwrite and (target / CARD).is_file()):
         raise BundleError(
             f"{target} already exists; choose another folder, or overwrite a bundle on purpose."
@@ -104,7 +111,7 @@ def _check(
             method.check(card)
         except ValueError as error:
             raise BundleError(f"The method does not fit the card of {card.name}: {error}.") from error
-    elif any(n is not None for n in model.input_shape[:-1]):
+    elif model is not None and any(n is not None for n in model.input_shape[:-1]):
         raise BundleError(
             f"The model's input is {model.input_shape}, but a bundle's model takes any batch and tile; "
             f"build it with input shape {(*[None] * (golden.ndim - 2), golden.shape[-1])}."
@@ -120,6 +127,12 @@ def _reference(file: Path, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
     with keras.device("cpu:0"):
         model = load_keras_file(file)
         return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), np.float32)
+
+
+def _reference_onnx(bundle: Bundle, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    from segmodels.engines.on_openvino import OpenVinoBackend
+
+    return OpenVinoBackend(bundle, precision="float32").compile(x.shape)(np.ascontiguousarray(x))
 
 
 def _put(folder: Path, target: Path) -> None:

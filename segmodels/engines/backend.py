@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 Run = Callable[[Array], Array]
+Batching = Literal["exact", "single", "probe"]
 
 
 class Backend(Protocol):
@@ -21,15 +22,41 @@ class Backend(Protocol):
         name: ``tensorflow``, ``jax``, ``torch``, ``openvino`` or ``method``.
         precision: ``float32`` or ``bfloat16``.
         library: Library and version.
+        batching: Whether a tile's bits are the same at every place of a batch: ``exact`` if known to
+            be, ``single`` if known not to be, so that tiles run one by one, ``probe`` if it must be tried.
     """
 
     name: str
     precision: str
     library: str
+    batching: Batching
 
     def compile(self, shape: tuple[int, ...]) -> Run:
         """Prepares the model for inputs of exactly ``shape``, ``(batch, *tile, channels)``."""
         ...
+
+
+def compile_exactly(backend: Backend, shape: tuple[int, ...]) -> Run:
+    """Compiles for ``shape`` such that a tile's bits never depend on its place or neighbours in the batch.
+
+    Libraries may sum in another order for the last rows of a large product, so a tile's place can
+    change its last bits; blocks that meet a tile at different places would then disagree.
+    """
+    if shape[0] == 1 or backend.batching == "exact":
+        return backend.compile(shape)
+    if backend.batching == "probe":
+        run = backend.compile(shape)
+        if _place_free(run, shape):
+            return run
+    one = backend.compile((1, *shape[1:]))
+    return lambda batch: np.concatenate([one(batch[i : i + 1]) for i in range(shape[0])])
+
+
+def _place_free(run: Run, shape: tuple[int, ...]) -> bool:
+    """Runs one tile of noise at every place of a batch: sums in another order would show in some bit."""
+    tile = np.random.default_rng(0).normal(size=shape[1:]).astype(np.float32)
+    out = run(np.ascontiguousarray(np.broadcast_to(tile, shape)))
+    return all(np.array_equal(other, out[0], equal_nan=True) for other in out[1:])
 
 
 @dataclass(eq=False)

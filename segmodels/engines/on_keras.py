@@ -12,7 +12,7 @@ import numpy as np
 
 from segmodels.bundles.bundle import Bundle
 from segmodels.bundles.keras_file import load_keras_file
-from segmodels.engines.backend import Array, Run
+from segmodels.engines.backend import Array, Batching, Run
 from segmodels.errors import EngineError
 
 Library = Literal["tensorflow", "jax", "torch"]
@@ -50,7 +50,9 @@ class KerasBackend:
     def __init__(self, bundle: Bundle, library: Library, *, precision: Precision | None = None) -> None:
         use_keras(library)
         self.name: str = library
-        fast = _prepare_gpus(library)
+        gpus, fast = _prepare_gpus(library)
+        # Seen with TensorFlow on CPUs: the place in the batch changes the last bits.
+        self.batching: Batching = "probe" if gpus else "single"
         self.precision: str = precision or ("bfloat16" if fast else "float32")
         policy = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
         self._model = load_keras_file(bundle.model_path, policy=policy)
@@ -63,19 +65,20 @@ class KerasBackend:
         return build(self._model, shape)
 
 
-def _prepare_gpus(library: str) -> bool:
-    """Sets every visible GPU to exact, repeatable work; whether all of them are fast in bfloat16."""
+def _prepare_gpus(library: str) -> tuple[bool, bool]:
+    """Sets GPUs to exact, repeatable work; whether there are any, and all are fast in bfloat16."""
     if library == "torch":
         import torch
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+        found = bool(torch.cuda.is_available())
+        return found, found and bool(torch.cuda.is_bf16_supported())
     if library == "jax":
         import jax
 
         jax.config.update("jax_default_matmul_precision", "highest")
-        return False
+        return jax.default_backend() == "gpu", False
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -89,7 +92,7 @@ def _prepare_gpus(library: str) -> bool:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         tf.config.experimental.enable_op_determinism()
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return bool(gpus) and all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+    return bool(gpus), bool(gpus) and all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
 
 
 def _check_channels(model: Any, bundle: Bundle) -> None:

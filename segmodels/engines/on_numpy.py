@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from segmodels.bundles.bundle import Bundle
-from segmodels.engines.backend import Run
+from segmodels.engines.backend import Batching, Run
 from segmodels.errors import EngineError
 from segmodels.methods.method import read_method
 
@@ -18,6 +18,7 @@ class NumpyBackend:
     """Computes a method in float32, whatever the machine."""
 
     name = "method"
+    batching: Batching = "exact"  # elementwise arithmetic only
 
     def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
         if precision == "bfloat16":

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segmodels.bundles.bundle import Bundle
-from segmodels.engines.backend import Array, Run
+from segmodels.engines.backend import Array, Batching, Run
 from segmodels.errors import EngineError
 
 Precision = Literal["float32", "bfloat16"]
@@ -48,6 +48,7 @@ class OpenVinoBackend:
     """A model compiled for the CPU, with OpenVINO's default number of threads."""
 
     name = "openvino"
+    batching: Batching = "probe"
 
     def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
         ov = import_openvino()

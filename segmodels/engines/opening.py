@@ -12,7 +12,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from segmodels.bundles.bundle import Bundle, read_golden
-from segmodels.engines.backend import Array, Backend, FixedEngine
+from segmodels.engines.backend import Array, Backend, FixedEngine, compile_exactly
 from segmodels.engines.base import Engine
 from segmodels.errors import EngineError
 
@@ -72,7 +72,7 @@ def open_engine(
             f"{problem}; choose another engine or precision."
         )
     shape = (batch, *tile, len(card.channels))
-    run = backend.compile(shape)
+    run = compile_exactly(backend, shape)
     return FixedEngine(backend.name, backend.precision, backend.library, shape, card.logits, run)
 
 

@@ -1,0 +1,1 @@
+"""Training from arrays in memory: tiles, augmentation, the loop, scores."""

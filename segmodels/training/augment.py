@@ -72,7 +72,9 @@ def bias_field(strength: float, *, waves: float = 1.0) -> Step:
 
     def run(image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         spatial = image.shape[:-1]
-        axes = np.meshgrid(*(np.arange(n, dtype=np.float32) / max(spatial) for n in spatial), indexing="ij", sparse=True)
+        axes = np.meshgrid(
+            *(np.arange(n, dtype=np.float32) / max(spatial) for n in spatial), indexing="ij", sparse=True
+        )
         field = np.zeros(spatial, np.float32)
         for _ in range(3):
             direction = rng.normal(size=len(spatial))
@@ -98,7 +100,9 @@ def noise(sigma: float) -> Step:
     return run
 
 
-def affine(*, zoom: float = 0.1, rotate: float = 0.1, probability: float = 0.5, plane: Sequence[int] | None = None) -> Step:
+def affine(
+    *, zoom: float = 0.1, rotate: float = 0.1, probability: float = 0.5, plane: Sequence[int] | None = None
+) -> Step:
     """Zooms each axis by ``1 ± zoom`` and rotates by ``± rotate`` rad in a random plane.
 
     The image is sampled linearly, the labels nearest; what comes from outside the tile

@@ -32,6 +32,9 @@ class Schedule:
         learning_rate: Peak of a cosine that starts after the warm-up and ends at zero.
         warmup: Steps of linear rise.
         weight_decay: Of AdamW.
+        frozen: Share of the steps, at the end, with the running statistics of batch norm
+            frozen, so that the weights fit what prediction uses: with few tiles a batch,
+            batch statistics hide intensity changes that prediction will meet.
     """
 
     steps: int
@@ -39,6 +42,7 @@ class Schedule:
     learning_rate: float = 2e-3
     warmup: int = 50
     weight_decay: float = 1e-4
+    frozen: float = 0.0
 
 
 def seed_everything(seed: int) -> None:
@@ -52,7 +56,7 @@ def train(
     model: keras.Model,
     sampler: TileSampler,
     *,
-    normalise: Normaliser,
+    normalise: Normaliser | None,
     loss: keras.losses.Loss,
     schedule: Schedule,
     augment: Step | None = None,
@@ -66,13 +70,15 @@ def train(
     Args:
         model: Gives logits; compiled here.
         sampler: Where tiles come from (values in the file's units).
-        normalise: The same frozen normalisation as prediction's; applied after augmentation.
+        normalise: The same frozen normalisation as prediction's, applied after augmentation; None if
+            the augmentation gives normalised values itself.
         loss: On integer labels and logits.
         schedule: How long and how fast.
         augment: Joint augmentation of a tile and its labels.
         seed: Seed of the augmentation.
         progress: Called every ``every`` steps.
         validate: Called with the model and the step at the same times.
+        every: Steps between those calls.
 
     Returns:
         Minutes taken.
@@ -87,11 +93,18 @@ def train(
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay, global_clipnorm=1.0)
     # on a CPU, XLA is a third faster in 2-D and twice as slow in 3-D
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=len(model.inputs[0].shape) == 4)
+    fast = len(model.inputs[0].shape) == 4
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=fast)
+    freeze_at = schedule.steps - int(schedule.frozen * schedule.steps)
     rng = np.random.default_rng(seed)
     started, losses = time.monotonic(), []
     for step in range(1, schedule.steps + 1):
-        images, labels = zip(*(_tile(sampler, normalise, augment, rng) for _ in range(schedule.batch)), strict=True)
+        if step == freeze_at + 1:
+            _freeze_norms(model)
+            model.compile(optimizer=optimizer, loss=loss, jit_compile=fast)
+        images, labels = zip(
+            *(_tile(sampler, normalise, augment, rng) for _ in range(schedule.batch)), strict=True
+        )
         losses.append(float(model.train_on_batch(np.stack(images), np.stack(labels))))
         if step % every == 0 or step == schedule.steps:
             mean = float(np.mean(losses[-every:]))
@@ -105,10 +118,19 @@ def train(
 
 
 def _tile(
-    sampler: TileSampler, normalise: Normaliser, augment: Step | None, rng: np.random.Generator
+    sampler: TileSampler, normalise: Normaliser | None, augment: Step | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     image, labels = sampler.draw()
     image = image.astype(np.float32)
     if augment is not None:
         image, labels = augment(image, labels, rng)
-    return normalise(image), np.ascontiguousarray(labels)
+    return (normalise(image) if normalise else image), np.ascontiguousarray(labels)
+
+
+def _freeze_norms(model: keras.Model) -> None:
+    """A frozen Keras batch norm uses its running statistics, in training too; scale and shift rest as well."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False

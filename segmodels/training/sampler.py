@@ -51,7 +51,9 @@ class TileSampler:
         if sum(focus.values()) > 1:
             raise ValueError("the shares of focused tiles exceed 1")
         self._focus = [
-            (share, [self._pixels(code, area) for area in areas]) for code, share in focus.items() if share > 0
+            (share, [self._pixels(code, area) for area in areas])
+            for code, share in focus.items()
+            if share > 0
         ]
 
     def draw(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

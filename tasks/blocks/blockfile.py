@@ -180,5 +180,3 @@ def is_finished(directory: Path, number: int) -> bool:
         path.unlink()
         return False
     return True
-
-

@@ -84,9 +84,7 @@ def choose_block(grid: TileGrid, *, pixel_bytes: int) -> Index:
     block = [1] * len(grid.axes)
 
     def cost(candidate: list[int]) -> int:
-        spans = [
-            min(a.size, a.tile + (n - 1) * a.step) for a, n in zip(grid.axes, candidate, strict=True)
-        ]
+        spans = [min(a.size, a.tile + (n - 1) * a.step) for a, n in zip(grid.axes, candidate, strict=True)]
         return int(np.prod(spans, dtype=object)) * pixel_bytes
 
     while True:

@@ -10,11 +10,11 @@ from typing import Any
 from segmodels.bundles.bundle import load_bundle
 from tasks.blocks.blockfile import is_finished
 from tasks.blocks.session import engine_for
-from tasks.errors import InputError
+from tasks.errors import InputError, UsageError
 from tasks.files import writing
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
-from tasks.planning.make import make_plan
+from tasks.planning.make import check_match, make_plan, tile_sizes
 from tasks.planning.request import Request
 from tasks.publishing.digests import input_digest
 from tasks.publishing.publish import check_item_free, is_done
@@ -65,6 +65,37 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path} does not exist: check the path")
     if not path.is_file():
         raise InputError(f"{path} is not a file: give one GeoTIFF or NIfTI image")
+
+
+def preflight(request: Request) -> None:
+    """Refuses what can be refused from headers alone, before anything is started.
+
+    Raises:
+        InputError: The image cannot be opened, or does not fit the model.
+        ModelError: The bundle is refused.
+        UsageError: A tile or overlap that the model cannot take.
+        OutputError: The output folder cannot be written.
+    """
+    base = request.work()
+    bundle = load_bundle(request.model)
+    with writing(base.scratch):
+        base.scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        image = open_image(request.image, scratch=base.scratch, channels=len(bundle.card.channels))
+        image.close()
+        tile_sizes(bundle.card, check_match(image.info, bundle.card), request.parameters)
+    except (InputError, UsageError):
+        forget(base)
+        raise
+
+
+def forget(work: WorkFolder) -> None:
+    """Removes the traces of an item that was refused, unless an earlier run left finished blocks."""
+    if not any(work.root.glob("*/blocks")):
+        shutil.rmtree(work.root, ignore_errors=True)
+        for folder in (work.root.parent, work.out):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def plan_item(request: Request) -> Planned:

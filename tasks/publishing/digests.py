@@ -14,6 +14,7 @@ from tasks.files import atomic_write, file_digest
 
 logger = logging.getLogger(__name__)
 
+
 def input_digest(path: Path, *, cache: Path | None = None) -> str:
     """``sha256:…`` of a local file's content.
 
@@ -33,7 +34,9 @@ def input_digest(path: Path, *, cache: Path | None = None) -> str:
             return known
         digest = file_digest(path)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}; check the path and its permissions"
+        ) from error
     _remember(entry, digest)
     return digest
 

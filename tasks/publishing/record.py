@@ -41,7 +41,9 @@ def build_record(
     card, grid = plan.card, plan.grid
     warnings = [*plan.notes, *plan.suspicions]
     if failures:
-        warnings.append(f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}")
+        warnings.append(
+            f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}"
+        )
     return {
         "segflow": version("segflow"),
         "result_version": RESULT_VERSION,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _find(parent: npt.NDArray[np.int64], a: int) -> int:
     root = a
     while parent[root] != root:
@@ -24,7 +24,7 @@ def _find(parent: npt.NDArray[np.int64], a: int) -> int:
     return root
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _join(parent: npt.NDArray[np.int64], a: int, b: int) -> int:
     """Unites two labels; the smaller one, first in raster order, is the root."""
     a, b = _find(parent, a), _find(parent, b)
@@ -34,7 +34,7 @@ def _join(parent: npt.NDArray[np.int64], a: int, b: int) -> int:
     return a
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _join_lines(
     parent: npt.NDArray[np.int64],
     runs: npt.NDArray[np.int64],
@@ -64,7 +64,7 @@ def _join_lines(
             k += 1
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def scan_slice(
     codes: npt.NDArray[Any],
     confidence: npt.NDArray[np.uint8],

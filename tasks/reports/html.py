@@ -79,7 +79,8 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         warnings_left_out=max(0, len(record["warnings"]) - MANY),
         notes=[words.shorten(n, 1000) for n in record["input"]["notes"][:MANY]],
         failed_tiles=record["failed_tiles"][:MANY],
-        failed_left_out=max(0, record.get("failed_tile_count", len(record["failed_tiles"])) - MANY),
+        failed_left_out=record.get("failed_tile_count", len(record["failed_tiles"]))
+        - len(record["failed_tiles"][:MANY]),
         provenance=provenance(record),
         timings=_timings(record),
         command=words.shorten(record["command"], 4000),

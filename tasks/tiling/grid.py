@@ -240,6 +240,7 @@ def make_grid(
     """
     wraps = wraps or (False,) * len(shape)
     axes = tuple(
-        Axis(size=s, tile=t, step=t - o, wraps=w) for s, t, o, w in zip(shape, tile, overlap, wraps, strict=True)
+        Axis(size=s, tile=t, step=t - o, wraps=w)
+        for s, t, o, w in zip(shape, tile, overlap, wraps, strict=True)
     )
     return TileGrid(axes=axes, block=tuple(max(1, min(b, a.count)) for b, a in zip(block, axes, strict=True)))

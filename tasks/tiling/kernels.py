@@ -16,7 +16,7 @@ import numpy.typing as npt
 PREDICTED, FAILED, UNOBSERVED, NODATA = 0, 1, 2, 3
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def add_softmax(
     logits: npt.NDArray[np.float32],
     weights: npt.NDArray[np.uint32],
@@ -51,7 +51,7 @@ def add_softmax(
                     sums[c, z, y, x] += sums.dtype.type(q * w)
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def add_difference(
     logits: npt.NDArray[np.float32],
     weights: npt.NDArray[np.uint32],
@@ -77,7 +77,7 @@ def add_difference(
                 sums[0, z, y, x] += sums.dtype.type(q * np.int64(weights[z, y, x]))
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def finish_softmax(
     sums: npt.NDArray[Any],
     status: npt.NDArray[np.uint8],
@@ -104,7 +104,7 @@ def finish_softmax(
         confidence[i] = np.uint8(share * 255.0 + 0.5)
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def finish_difference(
     sums: npt.NDArray[Any],
     weights: npt.NDArray[np.uint32],

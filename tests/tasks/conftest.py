@@ -83,9 +83,7 @@ def make_card() -> Callable[..., Card]:
         return Card(
             name="test",
             ndims=ndims,
-            classes=tuple(
-                ClassCard(name=f"class{i}", code=i, colour=f"#{i:06x}") for i in range(classes)
-            ),
+            classes=tuple(ClassCard(name=f"class{i}", code=i, colour=f"#{i:06x}") for i in range(classes)),
             channels=tuple(ChannelCard(name=f"c{i}") for i in range(channels)),
             **fields,
         )

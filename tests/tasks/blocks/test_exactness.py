@@ -56,7 +56,9 @@ def test_constant_and_identity_predictors_come_back_exact(
     values = rng.integers(0, 3, (*shape, 1)).astype(np.uint8)
     ndim = min(3, len(shape))
     card = make_card(3, ndims=(ndim,), tile=(8,) * ndim, blend=blend)
-    codes, confidence, _ = predict(array_image(values), card, function_engine(one_hot), tmp_path / "i", block=12)
+    codes, confidence, _ = predict(
+        array_image(values), card, function_engine(one_hot), tmp_path / "i", block=12
+    )
     np.testing.assert_array_equal(codes, values[..., 0])
     assert confidence.min() == confidence.max() > 254
     constant = function_engine(lambda x: np.broadcast_to([0.3, 2.0, 1.9], (*x.shape[:-1], 3)))
@@ -67,7 +69,9 @@ def test_constant_and_identity_predictors_come_back_exact(
 
 
 @pytest.mark.parametrize("padding", ["reflect", "edge", "zero"])
-def test_a_2d_model_runs_slice_by_slice_over_a_volume(padding, array_image, function_engine, make_card, tmp_path):
+def test_a_2d_model_runs_slice_by_slice_over_a_volume(
+    padding, array_image, function_engine, make_card, tmp_path
+):
     values = np.random.default_rng(0).integers(0, 3, (4, 11, 13, 1)).astype(np.uint8)
     card = make_card(3, ndims=(2,), tile=(8, 8), padding=padding)
     codes, _, plan = predict(array_image(values), card, function_engine(one_hot), tmp_path)
@@ -165,7 +169,9 @@ def test_a_failing_tile_fails_its_pixels_and_no_others_whatever_the_blocks(
     card = make_card(3, ndims=(2,), tile=(8, 8), overlap=0.5)
     masks = []
     for block in (4, 12, 100):
-        codes, _, plan = predict(array_image(values), card, function_engine(model), tmp_path / str(block), block=block)
+        codes, _, plan = predict(
+            array_image(values), card, function_engine(model), tmp_path / str(block), block=block
+        )
         masks.append(codes)
     expected = np.zeros((40, 40), bool)
     for tile in itertools.product(range(plan.grid.axes[0].count), repeat=2):
@@ -189,7 +195,9 @@ def test_corrupt_storage_fails_only_the_tiles_that_need_it(array_image, function
 def test_logits_that_are_not_finite_fail_the_tile(array_image, function_engine, make_card, tmp_path):
     values = np.zeros((8, 24, 1), np.float32)
     values[:, 16:] = 1
-    engine = function_engine(lambda x: np.stack([np.where(x[..., 0] == 1, np.nan, 1.0), x[..., 0], x[..., 0]], -1))
+    engine = function_engine(
+        lambda x: np.stack([np.where(x[..., 0] == 1, np.nan, 1.0), x[..., 0], x[..., 0]], -1)
+    )
     card = make_card(3, ndims=(2,), tile=(8, 8), overlap=0.0)
     codes, _, _ = predict(array_image(values), card, engine, tmp_path)
     assert (codes[:, :16] == 0).all()

@@ -28,7 +28,18 @@ class Sizes:
         return float(self.rows.sum()) * shape[1]
 
 
-def scan(codes, values=None, confidence=None, *, full=True, wraps=False, sizes=None, rows=3, probes=(), region_codes=(1, 2)):
+def scan(
+    codes,
+    values=None,
+    confidence=None,
+    *,
+    full=True,
+    wraps=False,
+    sizes=None,
+    rows=3,
+    probes=(),
+    region_codes=(1, 2),
+):
     values = np.zeros((*codes.shape, 1)) if values is None else values
     confidence = np.full(codes.shape, 255, np.uint8) if confidence is None else confidence
     scanner = RegionScanner(
@@ -75,7 +86,9 @@ def expected(codes, *, full, region_codes=(1, 2)):
 @settings(max_examples=80, deadline=None)
 def test_regions_equal_scikit_image(shape, full, seed, rows, density):
     rng = np.random.default_rng(seed)
-    codes = np.where(rng.random(shape) < density, rng.integers(1, 3, shape), rng.choice([0, 255], shape)).astype(np.uint8)
+    codes = np.where(
+        rng.random(shape) < density, rng.integers(1, 3, shape), rng.choice([0, 255], shape)
+    ).astype(np.uint8)
     values = rng.integers(0, 200, (*shape, 2)).astype(np.int16)
     confidence = rng.integers(0, 256, shape).astype(np.uint8)
     r = scan(codes, values, confidence, full=full, rows=rows)
@@ -163,7 +176,9 @@ def test_probes_name_the_region_below_them():
 
 
 def test_bands_out_of_order_are_refused():
-    scanner = RegionScanner((4, 4), channels=1, region_codes=(1,), full=True, wraps=False, sizes=Sizes(np.ones(4)))
+    scanner = RegionScanner(
+        (4, 4), channels=1, region_codes=(1,), full=True, wraps=False, sizes=Sizes(np.ones(4))
+    )
     a = np.zeros((2, 4), np.uint8)
     with pytest.raises(ValueError, match="out of order"):
         scanner.feed((slice(2, 4), slice(0, 4)), a, a, a[..., None])

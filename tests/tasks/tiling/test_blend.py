@@ -13,7 +13,9 @@ BLENDS = ["gaussian", "hann", "constant", "crop"]
 
 
 @pytest.mark.parametrize("blend", BLENDS)
-@pytest.mark.parametrize(("size", "tile", "overlap"), [(50, 16, 4), (50, 16, 8), (50, 16, 12), (7, 16, 4), (1, 4, 2)])
+@pytest.mark.parametrize(
+    ("size", "tile", "overlap"), [(50, 16, 4), (50, 16, 8), (50, 16, 12), (7, 16, 4), (1, 4, 2)]
+)
 def test_weight_sum_is_positive_and_below_the_bound(blend, size, tile, overlap):
     grid = make_grid((size, size), tile=(tile, tile), overlap=(overlap, overlap), block=(1, 1))
     total = weight_sum(grid, blend, (0, 0), grid.shape)
@@ -104,7 +106,15 @@ def test_ties_go_to_the_lowest_code(classes):
     grid = make_grid((5, 5), tile=(8, 8), overlap=(0, 0), block=(1, 1))
     q = choose_quantisation(grid, "gaussian", classes=classes)
     sums = np.zeros((q.planes, 5, 5), q.dtype)
-    add_tile(sums, (0, 0), logits=np.zeros((8, 8, classes), np.float32), grid=grid, tile=(0, 0), blend="gaussian", quantisation=q)
+    add_tile(
+        sums,
+        (0, 0),
+        logits=np.zeros((8, 8, classes), np.float32),
+        grid=grid,
+        tile=(0, 0),
+        blend="gaussian",
+        quantisation=q,
+    )
     codes, confidence = finish(
         sums,
         np.zeros((5, 5), np.uint8),

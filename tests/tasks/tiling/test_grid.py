@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from tasks.tiling.grid import Axis, make_grid
 
 
-
 def any_axis(size, steps, overlap_steps, stride, wraps):
     return size, steps * stride, min(overlap_steps, steps - 1) * stride, stride, wraps
 
