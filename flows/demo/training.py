@@ -69,9 +69,11 @@ def train_earth(
         InputError: The demo packages are not installed.
         BundleError: ``out`` holds something that is no bundle.
     """
+    from segmodels.training.loop import Schedule, seed_everything, train
+
+    seed_everything(seed)
     from segmodels.losses import SparseCrossEntropy
     from segmodels.registry import build
-    from segmodels.training.loop import Schedule, seed_everything, train
     from segmodels.training.scoring import predict_codes
 
     image, truth, card = earth.earth_rgb(), earth.earth_truth(), earth_card()
@@ -81,7 +83,6 @@ def train_earth(
         [(rows, slice(0, band.start)), (rows, slice(band.stop, west.stop))] if validate else [(rows, west)]
     )
     options: dict[str, Any] = {"channels": 3, "logits": 3, "ndims": 2, "filters": EARTH_FILTERS}
-    seed_everything(seed)
     model = build("unet", **options)
     minutes = train(
         model,
@@ -131,14 +132,15 @@ def train_brain(
         InputError: The demo packages are not installed.
         BundleError: ``out`` holds something that is no bundle.
     """
+    from segmodels.training.loop import Schedule, seed_everything, train
+
+    seed_everything(seed)
     from segmodels.losses import DiceCrossEntropy
     from segmodels.registry import build
-    from segmodels.training.loop import Schedule, seed_everything, train
 
     t1, truth, card = brain.brain_t1(), brain.brain_truth(), brain_card()
     options: dict[str, Any] = {"channels": 1, "logits": 3, "ndims": 3, "filters": BRAIN_FILTERS}
     area = (slice(0, t1.shape[0]), BRAIN_TRAIN, slice(0, t1.shape[2]))
-    seed_everything(seed)
     model = build("unet", **options)
     minutes = train(
         model,

@@ -19,7 +19,9 @@ from tasks.tiling.weights import Quantisation, choose_quantisation
 #: What one block may hold at once, besides the model itself.
 BLOCK_BYTES = 192 << 20
 BLOCK_TILES = 16
-BATCH_BYTES = 32 << 20
+#: A batch holds as many tiles as keep two cores busy, and no more.
+BATCH_PIXELS = 1 << 18
+BATCH_TILES = 8
 #: Interpreter, libraries and a compiled small model, measured with every engine (PSS).
 BASE_BYTES = 900 << 20
 
@@ -137,8 +139,8 @@ def make_plan(
     else:
         chosen = tuple(max(1, block // a.step) if a.tile > 1 else 1 for a in grid.axes)
     grid = make_grid(info.shape, tile=tile, overlap=overlap, block=chosen, wraps=info.wraps)
-    tile_values = math.prod(tile) * max(len(card.channels), card.logits, 16)
-    batch = max(1, min(8, math.prod(grid.block), BATCH_BYTES // (4 * tile_values)))
+    # Neither blocks nor workers may change it: it can change the last bits of a network's output.
+    batch = max(1, min(BATCH_TILES, grid.tile_count, BATCH_PIXELS // math.prod(tile)))
     return Plan(
         item=item,
         image=info.path,

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segmodels.bundles.bundle import load_bundle
+from segmodels.bundles.bundle import Bundle, load_bundle
 from tasks.blocks.blockfile import is_finished
 from tasks.blocks.session import engine_for
-from tasks.errors import InputError, UsageError
+from tasks.errors import InputError
 from tasks.files import writing
 from tasks.imagery.open import open_image
-from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.protocol import Image, ImageInfo
 from tasks.planning.make import check_match, make_plan, tile_sizes
 from tasks.planning.request import Request
 from tasks.publishing.digests import input_digest
+from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
 from tasks.work import WorkFolder
 
@@ -75,27 +76,25 @@ def preflight(request: Request) -> None:
         ModelError: The bundle is refused.
         UsageError: A tile or overlap that the model cannot take.
         OutputError: The output folder cannot be written.
+        OwnedError: Another run is working on this item.
     """
-    base = request.work()
     bundle = load_bundle(request.model)
-    with writing(base.scratch):
-        base.scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        image = open_image(request.image, scratch=base.scratch, channels=len(bundle.card.channels))
+    with owned(request.work().root, item=request.item):
+        image = _open(request, bundle)
         image.close()
         tile_sizes(bundle.card, check_match(image.info, bundle.card), request.parameters)
-    except (InputError, UsageError):
-        forget(base)
+
+
+def _open(request: Request, bundle: Bundle) -> Image:
+    """Opens the image; a refused one leaves no inflated copy."""
+    scratch = request.work().scratch
+    with writing(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        return open_image(request.image, scratch=scratch, channels=len(bundle.card.channels))
+    except InputError:
+        shutil.rmtree(scratch)
         raise
-
-
-def forget(work: WorkFolder) -> None:
-    """Removes the traces of an item that was refused, unless an earlier run left finished blocks."""
-    if not any(work.root.glob("*/blocks")):
-        shutil.rmtree(work.root, ignore_errors=True)
-        for folder in (work.root.parent, work.out):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
 
 
 def plan_item(request: Request) -> Planned:
@@ -106,12 +105,9 @@ def plan_item(request: Request) -> Planned:
         ModelError: The bundle or the engine is refused; only after the image was accepted.
         OutputError: The output folder cannot be written.
     """
-    base = request.work()
     bundle = load_bundle(request.model)
-    with writing(base.scratch):
-        base.scratch.mkdir(parents=True, exist_ok=True)
     digest = input_digest(request.image)
-    image = open_image(request.image, scratch=base.scratch, channels=len(bundle.card.channels))
+    image = _open(request, bundle)
     try:
         plan = make_plan(
             image,

@@ -43,7 +43,10 @@ def check_item_free(folder: Path, *, item: str, image: Path, digest: str) -> Non
 def is_done(
     folder: Path, *, image_digest: str, bundle_digest: str, parameters_digest: str
 ) -> dict[str, Any] | None:
-    """The record, if this very result is already published; else None."""
+    """The record, if this very result is already published; else None.
+
+    A *partial* result is not done: running again retries its failed tiles.
+    """
     record = read_record(folder)
     if record is None:
         return None
@@ -51,6 +54,7 @@ def is_done(
         record["input"]["digest"] == image_digest
         and record["bundle"]["digest"] == bundle_digest
         and record["parameters_digest"] == parameters_digest
+        and record["status"] != "partial"
     )
     return record if same else None
 
@@ -101,10 +105,13 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def remove_work(folder: Path) -> None:
-    """Removes work files of a published item; the lock file stays, so that it keeps its meaning."""
+def remove_work(folder: Path, *, keep: Path | None = None) -> None:
+    """Removes work files of a published item; the lock file stays, so that it keeps its meaning.
+
+    Args:
+        folder: The item's work folder.
+        keep: A run's folder inside it whose finished blocks are still wanted.
+    """
     for path in folder.iterdir():
-        if path.is_dir():
+        if path.is_dir() and path != keep:
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name not in ("owner.lock", "owner.json"):
-            path.unlink(missing_ok=True)

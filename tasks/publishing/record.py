@@ -42,7 +42,8 @@ def build_record(
     warnings = [*plan.notes, *plan.suspicions]
     if failures:
         warnings.append(
-            f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}"
+            f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}; "
+            "run again to retry them"
         )
     return {
         "segflow": version("segflow"),

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from tasks.blocks.blockfile import BlockFile
+from tasks.errors import InputError
+from tasks.publishing.digests import input_digest
 from tasks.publishing.publish import publish, remove_work
 from tasks.work import WorkFolder
 
 
 def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
-    """Publishes a complete result.
+    """Publishes a complete result and removes its work files.
+
+    Of a *partial* result the blocks without failures are kept, so that the next run only
+    tries the others again.
 
     Raises:
+        InputError: The image changed during the run.
         OutputError: The final folder cannot be written.
     """
+    image = Path(record["input"]["path"])
+    if input_digest(image) != record["input"]["digest"]:
+        raise InputError(f"{image} changed while it was being segmented: run again")
     publish(work.result, work.final, record=record)
-    remove_work(work.root)
+    if record["status"] == "partial":
+        for path in work.blocks.glob("*.blk"):
+            if BlockFile(path).failures:
+                path.unlink()
+    remove_work(work.root, keep=work.run if record["status"] == "partial" else None)

@@ -32,7 +32,8 @@ def test_packages_are_found_without_being_imported() -> None:
         "from flows.demo.packages import package_file\n"
         "try: package_file('nilearn', 'nothing')\n"
         "except Exception: pass\n"
-        "print([m for m in ('nilearn', 'matplotlib', 'tensorflow', 'keras', 'nibabel', 'rasterio') if m in sys.modules])"
+        "heavy = ('nilearn', 'matplotlib', 'tensorflow', 'keras', 'nibabel', 'rasterio')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
