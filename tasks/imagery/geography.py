@@ -16,6 +16,10 @@ __all__ = ["PixelAreas", "lonlat", "lonlat_box", "pixel_areas"]
 _F = npt.NDArray[np.float64]
 _EDGE = 65
 _INSIDE = 65
+#: Boxes of up to this many pixels need few points an edge: it is straight to a thousandth of a pixel.
+_SMALL_BOX = 128
+_SMALL_EDGE = 8
+_TOGETHER = 1 << 14
 
 
 def lonlat(info: ImageInfo, points: npt.ArrayLike) -> _F:
@@ -74,6 +78,42 @@ def lonlat_box(
         west, east = -180.0, 180.0
         south, north = (-90.0 if -90.0 in poles else south), (90.0 if 90.0 in poles else north)
     return west, south, east, north
+
+
+def lonlat_boxes(info: ImageInfo, boxes: npt.ArrayLike) -> _F:
+    """:func:`lonlat_box` of many boxes, small ones together.
+
+    Args:
+        info: Of a GeoTIFF.
+        boxes: ``(n, 4)``, each as :func:`lonlat_box` takes it.
+
+    Returns:
+        ``(n, 4)`` as west, south, east, north; NaN where there is none.
+    """
+    b = np.asarray(boxes, float).reshape(-1, 4)
+    out = np.full(b.shape, np.nan)
+    if info.grid["crs"] is None or not len(b):
+        return out
+    u = np.arange(_SMALL_EDGE) / _SMALL_EDGE
+    ends = np.ones_like(u)
+    down = np.concatenate([0 * u, u, ends, 1 - u])
+    along = np.concatenate([u, ends, 1 - u, 0 * u])
+    plain = (b[:, 2:] - b[:, :2]).max(axis=1) <= _SMALL_BOX
+    if _poles_inside(info, (0.0, 0.0, float(info.shape[0]), float(info.shape[1]))):
+        plain[:] = False
+    for start in range(0, len(b), _TOGETHER):
+        part = b[start : start + _TOGETHER]
+        rows = part[:, :1] + (part[:, 2:3] - part[:, :1]) * down
+        cols = part[:, 1:2] + (part[:, 3:4] - part[:, 1:2]) * along
+        rings = _transform(info, rows.ravel(), cols.ravel()).reshape(len(part), -1, 2)
+        low, high = rings.min(axis=1), rings.max(axis=1)
+        # A ring across the antimeridian, or off the globe, needs the careful way.
+        plain[start : start + _TOGETHER] &= np.isfinite(low).all(axis=1) & (high[:, 0] - low[:, 0] < 180)
+        out[start : start + _TOGETHER] = np.column_stack([low, high])
+    for i in np.flatnonzero(~plain):
+        r0, c0, r1, c1 = b[i].tolist()
+        out[i] = lonlat_box(info, (r0, c0, r1, c1)) or (np.nan,) * 4
+    return out
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from segmodels.bundles.card import Card
-from tasks.imagery.geography import lonlat, lonlat_box
+from tasks.imagery.geography import lonlat, lonlat_boxes
 from tasks.imagery.orientation import native_box, native_index, world
 from tasks.imagery.protocol import ImageInfo
 from tasks.regions.scanner import Regions
@@ -55,13 +55,7 @@ def _earth(r: Regions, info: ImageInfo) -> dict[str, Any]:
     for name, values in (("0", r.low), ("1", r.high)):
         out |= {f"bbox_y{name}": values[:, 1], f"bbox_x{name}": values[:, 2]}
     if known:
-        nowhere = (np.nan,) * 4
-        boxes = np.array(
-            [
-                lonlat_box(info, (int(a[1]), int(a[2]), int(h[1]), int(h[2]))) or nowhere
-                for a, h in zip(r.low, r.high, strict=True)
-            ]
-        ).reshape(-1, 4)
+        boxes = lonlat_boxes(info, np.hstack([r.low[:, 1:], r.high[:, 1:]]))
         out |= {n: boxes[:, i] for i, n in enumerate(("west", "south", "east", "north"))}
     return out
 

@@ -11,7 +11,8 @@ import pytest
 from rasterio.crs import CRS
 
 from tasks.imagery.ellipsoid import Ellipsoid
-from tasks.imagery.geography import lonlat, lonlat_box, pixel_areas
+from tasks.imagery.geography import lonlat, lonlat_box, lonlat_boxes, pixel_areas
+from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
 
 MOON = "+proj=longlat +a=1737400 +b=1737400 +no_defs"
@@ -186,3 +187,16 @@ def test_edges_bulge_beyond_corners() -> None:
     to = pyproj.Transformer.from_crs(5070, 4326, always_xy=True)
     assert north == pytest.approx(to.transform(0, 3e6)[1], abs=1e-3)
     assert north > to.transform(-2e6, 3e6)[1] + 1
+
+
+@pytest.mark.parametrize("name", ["naip/m_4709963_se_14_1_20120731.tif", "landsat-pucallpa/1985.tif"])
+def test_many_boxes_equal_one_by_one(name: str, shared_data: Path, tmp_path: Path) -> None:
+    info = open_image(shared_data / name, scratch=tmp_path).info
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 300, (40, 2))
+    boxes = np.hstack([low, low + rng.integers(1, 300, (40, 2))])
+    got = lonlat_boxes(info, boxes)
+    for box, found in zip(boxes.tolist(), got, strict=True):
+        expected = lonlat_box(info, tuple(box))
+        assert expected is not None
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
