@@ -18,6 +18,7 @@ def main(path: str, digest: str, file: str) -> None:
         raise SystemExit(f"{path} changed while it was being converted; run again")
     ov = import_openvino()
     use_keras("tensorflow")
+    _repair_converter()
     model = load_keras_file(bundle.model_path)
     with tempfile.TemporaryDirectory() as folder:
         exported = f"{folder}/exported.xml"
@@ -30,6 +31,15 @@ def main(path: str, digest: str, file: str) -> None:
                 graph.remove_result(output.get_node())
         graph.validate_nodes_and_infer_types()
         ov.serialize(graph, file)
+
+
+def _repair_converter() -> None:
+    # The converter learns TensorFlow's version by `exec("import tensorflow"); exec("del tensorflow")`, and
+    # from Python 3.13 on the second no longer sees the first. This process only converts: replaced in place.
+    import tensorflow
+    from openvino.frontend.tensorflow import utils
+
+    utils.get_environment_setup = lambda framework: {"tensorflow": tensorflow.__version__}
 
 
 if __name__ == "__main__":

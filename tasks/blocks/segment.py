@@ -13,12 +13,13 @@ import numpy.typing as npt
 from segmodels.engines.base import Engine
 from tasks.blocks.blockfile import BlockWriter, TileFailure, block_path
 from tasks.blocks.reading import Source, read_source, tile_input
+from tasks.codes import Codes, codes_of
 from tasks.errors import InputError
 from tasks.files import atomic_write
 from tasks.imagery.protocol import Image
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
-from tasks.tiling.blend import Codes, add_tile, codes_of, finish
+from tasks.tiling.blend import add_tile, finish
 from tasks.tiling.grid import Index
 
 logger = logging.getLogger(__name__)

@@ -19,11 +19,13 @@ from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
 from segmodels.bundles.card import ClassCard
+from tasks.codes import special_codes
 from tasks.errors import InputError
+from tasks.files import writing
 from tasks.imagery.geotiff import gdal
+from tasks.imagery.mask_files import SPECIAL_COLOURS, fsync_replace, need_space, remove
 from tasks.imagery.protocol import ImageInfo, Window
 from tasks.imagery.tiff_header import check_tiff
-from tasks.imagery.writers import SPECIAL_COLOURS, fsync_replace, need_space, remove, special_codes, writing
 
 _BLOCK = 512
 _THREADS = 2

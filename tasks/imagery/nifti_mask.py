@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segmodels.bundles.card import ClassCard
+from tasks.codes import special_codes
+from tasks.files import writing
 from tasks.imagery import orientation
+from tasks.imagery.mask_files import fsync_replace, need_space, remove
 from tasks.imagery.nifti import read_header
 from tasks.imagery.protocol import ImageInfo, Window
-from tasks.imagery.writers import fsync_replace, need_space, remove, special_codes, writing
 
 _LABEL = 1002
 _COMMENT = 6

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from segmodels.bundles.card import Card
+from tasks.codes import codes_of
 from tasks.imagery.geography import lonlat, lonlat_boxes
 from tasks.imagery.orientation import native_box, native_index, world
 from tasks.imagery.protocol import ImageInfo
 from tasks.regions.scanner import Regions
-from tasks.tiling.blend import codes_of
 
 
 def size_units(info: ImageInfo) -> str:

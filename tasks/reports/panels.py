@@ -212,7 +212,7 @@ def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDAr
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        file = nib.Nifti1Image.from_filename(path, keep_file_open=True)
+        file: Any = nib.load(path, keep_file_open=True)
         native = tuple(file.shape[:3])
         frame = (0,) * (len(file.shape) - 3)
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.codes import needs_wide, special_codes
+
 #: Codes of pixels without a class, for uint8 and uint16 masks.
-RESERVED = ("nodata", "failed", "unobserved")
 
 STATUS_MEANING = {
     "done": "Every tile was predicted and nothing looks out of the ordinary.",
@@ -33,9 +34,8 @@ class Unit:
 
 def reserved_codes(record: dict[str, Any]) -> dict[str, int]:
     """Codes of nodata, failed and unobserved pixels in the mask that ``record`` describes."""
-    wide = max(int(c["code"]) for c in record["bundle"]["classes"]) >= 253
-    top = 65535 if wide else 255
-    return {name: top - i for i, name in enumerate(RESERVED)}
+    highest = max(int(c["code"]) for c in record["bundle"]["classes"])
+    return special_codes(wide=needs_wide(highest))
 
 
 def size_unit(summary: dict[str, Any]) -> Unit:

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.blocks.blockfile import BlockFile, Slab, TileFailure, block_path
+from tasks.codes import codes_of
 from tasks.imagery.protocol import ImageInfo, MaskWriter, Window
 from tasks.planning.make import stitch_rows
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
-from tasks.tiling.blend import codes_of, finish
+from tasks.tiling.blend import finish
 from tasks.tiling.grid import Cell, Index
 
 

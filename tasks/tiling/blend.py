@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segmodels.bundles.card import RESERVED_UINT8, RESERVED_UINT16, Card
+from tasks.codes import Codes
 from tasks.tiling import kernels
 from tasks.tiling.grid import Index, TileGrid
 from tasks.tiling.weights import Blend, Quantisation, tile_weights, weight_sum
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Codes of a mask: one per class, and one per reason for having no class."""
-
-    classes: tuple[int, ...]
-    wide: bool
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.uint16 if self.wide else np.uint8)
-
-    @property
-    def unobserved(self) -> int:
-        return RESERVED_UINT16 if self.wide else RESERVED_UINT8
-
-    @property
-    def failed(self) -> int:
-        return self.unobserved + 1
-
-    @property
-    def nodata(self) -> int:
-        return self.unobserved + 2
-
-    def of_status(self) -> npt.NDArray[np.uint16]:
-        """Codes by status (``kernels.FAILED`` …)."""
-        return np.array([0, self.failed, self.unobserved, self.nodata], np.uint16)
-
-
-def codes_of(card: Card) -> Codes:
-    """The codes a card's masks use."""
-    return Codes(classes=tuple(c.code for c in card.classes), wide=card.wide)
 
 
 def add_tile(

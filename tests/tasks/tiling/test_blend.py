@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.tiling.blend import Codes, add_tile, finish
+from tasks.codes import Codes
+from tasks.tiling.blend import add_tile, finish
 from tasks.tiling.grid import make_grid
 from tasks.tiling.weights import Quantisation, choose_quantisation, profile, tile_weights, weight_sum
 
