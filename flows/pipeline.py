@@ -77,8 +77,8 @@ def already_done(request: Request) -> RunResult | None:
         InputError, ModelError: See :func:`tasks.planning.step.find_done`.
     """
     begin = time.perf_counter()
-    record = None if request.force else find_done(request)
-    if record is None:
+    record = find_done(request)  # asked even with --force: it refuses another input's item
+    if record is None or request.force:
         return None
     return RunResult(
         status=record["status"],

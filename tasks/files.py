@@ -15,6 +15,7 @@ from tasks.errors import OutputError
 _REMEDY = {
     errno.ENOSPC: "the disk is full; free some space and run again, finished blocks are kept",
     errno.EDQUOT: "the disk quota is used up; free some space and run again, finished blocks are kept",
+    errno.EFBIG: "the file would be larger than this disk or account allows; choose another --out",
     errno.EACCES: "permission denied; choose another --out or change its permissions",
     errno.EPERM: "operation not permitted; choose another --out or change its permissions",
     errno.EROFS: "the file system is read-only; choose another --out",

@@ -165,7 +165,16 @@ def _convert(bundle: Bundle, file: Path) -> None:
         "PYTHONPATH": os.pathsep.join(p for p in paths if p),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    command = [sys.executable, "-m", "segmodels.engines.convert", str(bundle.path), bundle.digest, str(file)]
+    # -P: files in the working directory must not stand for modules of the same name.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "segmodels.engines.convert",
+        str(bundle.path),
+        bundle.digest,
+        str(file),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise EngineError(

@@ -199,7 +199,7 @@ def some_info(folder: Path, kind: str) -> ImageInfo:
 def test_unwritable_output(tmp_path: Path, kind: str) -> None:
     info = some_info(tmp_path, kind)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         create_mask(info, tmp_path / "file" / mask_name(info), classes=CLASSES, wide=False, tags={})
 
 
