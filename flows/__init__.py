@@ -17,5 +17,7 @@ def __getattr__(name: str) -> Any:
     if name == "segment_image":
         import flows.segment_image as module
 
+        # The import system leaves the module under this name; the flow takes its place.
+        globals()[name] = module.segment_image
         return module.segment_image
     raise AttributeError(f"module 'flows' has no attribute {name!r}")

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flows.runner import Runner
+from tasks.blocks.session import close_sessions
 from tasks.planning.plan import Plan
+from tasks.planning.preflight import find_done
 from tasks.planning.request import Request
-from tasks.planning.step import Planned, find_done, plan_item
+from tasks.planning.step import Planned, plan_item
 from tasks.publishing.ownership import owned
 from tasks.publishing.record import build_record
 from tasks.publishing.step import publish_item
@@ -74,7 +76,7 @@ def already_done(request: Request) -> RunResult | None:
     """The answer, if exactly this result is published already.
 
     Raises:
-        InputError, ModelError: See :func:`tasks.planning.step.find_done`.
+        InputError, ModelError: See :func:`tasks.planning.preflight.find_done`.
     """
     begin = time.perf_counter()
     record = find_done(request)  # asked even with --force: it refuses another input's item
@@ -120,6 +122,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         with stage("segment"):
             for _ in runner.blocks(planned, workers=request.workers):
                 progress.block()
+            close_sessions()
         with stage("stitch"):
             failures = runner.call(stitch_item, work)
         with stage("regions"):
@@ -138,7 +141,6 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
             runner.call(report_item, work, record)
         progress.stage("publish")
         record["timings"]["report"] = round(timings["report"], 3)
-        record["files"] = [*sorted(p.name for p in work.result.iterdir()), "run.json"]
         runner.call(publish_item, work, record)
         progress.published(work.final, record)
     return RunResult(

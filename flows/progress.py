@@ -110,7 +110,8 @@ def plan_sentence(planned: Planned, plan: Plan) -> str:
     kept = f", {reused} of them finished earlier and reused" if reused else ""
     return (
         f"{describe(planned.info)}: {planned.tiles} tiles of {'×'.join(map(str, plan.tile))} in "
-        f"{planned.blocks} block{'s' * (planned.blocks != 1)}{kept}; {plan.library}, {plan.precision}"
+        f"{planned.blocks} block{'s' * (planned.blocks != 1)}{kept}; {plan.library}, {plan.precision}; "
+        f"at most {plan.peak_memory_bytes / 2**30:.1f} GiB of memory and {plan.disk_bytes / 2**30:.2f} GiB of disk"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+from tasks.errors import UsageError
 from tasks.planning.plan import Parameters
 from tasks.planning.request import Request
 from tasks.work import item_id
@@ -27,8 +29,10 @@ def make_request(
     """Builds a request; paths are taken as given.
 
     Raises:
-        UsageError: An item name that cannot be used.
+        UsageError: An item name or an overlap that cannot be used.
     """
+    if overlap is not None and not 0 <= overlap < math.inf:
+        raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
     parameters = Parameters(
         tile=tuple(tile) if tile else None, overlap=overlap, engine=engine, precision=precision
     )

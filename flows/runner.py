@@ -98,7 +98,7 @@ class PrefectRunner:
         yield from bounded(
             lambda number: face.with_options(task_run_name=f"block-{number}").submit(planned.work, number),
             planned.todo,
-            limit=2 * workers,
+            limit=workers,  # the flow's pool is wider: what is submitted runs at once
             wait_any=_wait_prefect,
         )
 

@@ -18,6 +18,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.artifacts import ArtifactProgress
+from flows.embedded import use_embedded_server
 from flows.pipeline import RunResult, run_item
 from flows.progress import attached
 from flows.request import make_request
@@ -35,6 +36,10 @@ def _run_name() -> str:
 
 
 _threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
+
+
+# Whoever calls the flow from Python gets the embedded server that ends with the process, too.
+use_embedded_server()
 
 
 @flow(

@@ -66,8 +66,16 @@ def item_id(image: Path, *, name: str | None = None) -> str:
         lower = image.name.lower()
         suffix = next((s for s in _SUFFIXES if lower.endswith(s)), image.suffix)
         name = image.name[: len(image.name) - len(suffix)] if suffix else image.name
-    if not name or name.startswith(".") or not re.fullmatch(r"[^\\/\x00-\x1f]+", name):
+    if not _is_utf8(name) or not name or name.startswith(".") or not re.fullmatch(r"[^\\/\x00-\x1f]+", name):
         raise UsageError(
             f"{name!r} cannot be an item's name: give --item a name without slashes or a leading dot"
         )
     return name
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

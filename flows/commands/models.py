@@ -17,6 +17,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 def list_models(as_json: Json = False, debug: Debug = False) -> None:
     """List the shipped bundles."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from flows.commands.outcome import reported
@@ -47,7 +48,7 @@ def list_models(as_json: Json = False, debug: Debug = False) -> None:
     for c in cards:
         axes = "/".join(f"{n}-D" for n in c.ndims)
         channels, classes = ", ".join(ch.name for ch in c.channels), ", ".join(k.name for k in c.classes)
-        table.add_row(c.name, axes, channels, classes, c.description)
+        table.add_row(*map(escape, (c.name, axes, channels, classes, c.description)))
     Console().print(table)
 
 
@@ -59,6 +60,7 @@ def show(
 ) -> None:
     """Show a bundle's card: classes, channels, normalisation, scores, licence."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from flows.commands.outcome import reported
@@ -72,7 +74,7 @@ def show(
         )
         return
     card, console = bundle.card, Console()
-    console.print(f"[bold]{card.name}[/] {card.version}  {card.description}")
+    console.print(f"{card.name} {card.version}  {card.description}", markup=False, highlight=False)
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="dim")
     facts.add_column()
@@ -93,8 +95,8 @@ def show(
     ]
     for name, value in rows:
         if value:
-            facts.add_row(name, value)
-    console.print(facts, highlight=False, markup=False)
+            facts.add_row(name, escape(value))
+    console.print(facts, highlight=False)
 
 
 @app.command("verify")

@@ -32,12 +32,12 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
         _fail(str(error), error.exit_code, debug=debug, as_json=as_json)
     except ModelError as error:
         _fail(str(error), 3, debug=debug, as_json=as_json)
+    except BrokenPipeError:
+        raise typer.Exit(1) from None
     except OSError as error:
-        from tasks.files import output_error
-
-        if not error.filename:
-            raise
-        _fail(str(output_error(error, error.filename)), 1, debug=debug, as_json=as_json)
+        what = error.strerror or type(error).__name__
+        text = f"{error.filename or 'the system'}: {what}; check the path, its permissions and its disk"
+        _fail(text, 1, debug=debug, as_json=as_json)
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error}; run again with --debug and report the traceback"
         _fail(text, 1, debug=debug, as_json=as_json)

@@ -112,7 +112,7 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
     from flows.pipeline import already_done, run_item
     from flows.progress import shown
     from flows.request import make_request
-    from tasks.planning.step import preflight
+    from tasks.planning.preflight import preflight
 
     if not debug:
         # What goes wrong is said once, by this command, not three times with Prefect's tracebacks.

@@ -39,6 +39,12 @@ def open_session(plan_path: Path, *, scratch: Path) -> Session:
         return _session(plan_path, plan_path.stat().st_mtime_ns, scratch)
 
 
+def close_sessions() -> None:
+    """Lets go of the images that blocks had open; the engine stays loaded for the next item."""
+    with _opening:
+        _session.cache_clear()
+
+
 def engine_for(plan: Plan) -> Engine:
     """The engine that a plan's parameters mean on this machine, verified on the golden input.
 
@@ -54,7 +60,7 @@ def _engine_for(plan: Plan) -> Engine:
     return _engine(plan.bundle, plan.bundle_digest, asked.engine, asked.precision, plan.batch, plan.tile)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     plan = Plan.load(plan_path)
     image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
@@ -70,7 +76,7 @@ def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     return Session(plan, image, engine)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _engine(
     bundle: Path, digest: str, engine: str, precision: str, batch: int, tile: tuple[int, ...]
 ) -> Engine:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from segmodels.bundles.card import Card
 from segmodels.normalise import make_normaliser
 from tasks.errors import InputError, UsageError
 from tasks.imagery.protocol import Image, ImageInfo
+from tasks.planning.budget import block_pixel_bytes, budget, check_budget, choose_block
 from tasks.planning.plan import Parameters, Plan
-from tasks.planning.statistics import BAND_BYTES, ChannelHistogram, image_statistics
-from tasks.tiling.grid import Index, TileGrid, make_grid
-from tasks.tiling.weights import Quantisation, choose_quantisation
+from tasks.planning.statistics import ChannelHistogram, image_statistics
+from tasks.tiling.grid import Index, make_grid
+from tasks.tiling.weights import choose_quantisation
 
-#: What one block may hold at once, besides the model itself.
-BLOCK_BYTES = 192 << 20
-BLOCK_TILES = 16
 #: A batch holds as many tiles as keep two cores busy, and no more.
 BATCH_PIXELS = 1 << 18
 BATCH_TILES = 8
-#: Interpreter, libraries and a compiled small model, measured with every engine (PSS).
-BASE_BYTES = 900 << 20
+#: Spacing that differs by more than this from the model's makes a run *suspect*.
+SPACING_TOLERANCE = 0.2
 
 
 def check_match(info: ImageInfo, card: Card) -> int:
@@ -69,8 +66,8 @@ def tile_sizes(card: Card, model_ndim: int, parameters: Parameters) -> tuple[Ind
             f"--tile {bad[0]} does not fit model {card.name}: give a multiple of its stride {card.stride}"
         )
     asked = card.overlap if parameters.overlap is None else parameters.overlap
-    if asked < 0:
-        raise UsageError("--overlap must not be negative")
+    if not 0 <= asked < math.inf:
+        raise UsageError(f"--overlap {asked:g} is not a size: give a fraction below 1, or pixels")
     pixels = [t * asked if asked < 1 else asked for t in tile]
     if any(p >= t for p, t in zip(pixels, tile, strict=True)):
         raise UsageError(f"--overlap {asked:g} is not less than the tile {'×'.join(map(str, tile))}")
@@ -79,26 +76,6 @@ def tile_sizes(card: Card, model_ndim: int, parameters: Parameters) -> tuple[Ind
         for p, t in zip(pixels, tile, strict=True)
     )
     return tile, overlap
-
-
-def choose_block(grid: TileGrid, *, pixel_bytes: int) -> Index:
-    """Tiles per block and axis: as many as fit the memory of one block, near a cube."""
-    block = [1] * len(grid.axes)
-
-    def cost(candidate: list[int]) -> int:
-        spans = [min(a.size, a.tile + (n - 1) * a.step) for a, n in zip(grid.axes, candidate, strict=True)]
-        return int(np.prod(spans, dtype=object)) * pixel_bytes
-
-    while True:
-        growable = [d for d, a in enumerate(grid.axes) if a.tile > 1 and block[d] < a.count]
-        if not growable:
-            break
-        d = min(growable, key=lambda i: block[i] * grid.axes[i].tile)
-        bigger = [n + (i == d) for i, n in enumerate(block)]
-        if cost(bigger) > BLOCK_BYTES or math.prod(bigger) > BLOCK_TILES:
-            break
-        block = bigger
-    return tuple(block)
 
 
 def make_plan(
@@ -112,15 +89,18 @@ def make_plan(
     parameters: Parameters,
     block: int | None = None,
     workers: int = 2,
+    folder: Path | None = None,
 ) -> Plan:
     """Plans a run: one streaming pass over the image, no model.
 
     Args:
         block: Pixels of a block per model axis, rounded to whole tiles; None chooses.
         workers: Blocks in flight, for the memory figure.
+        folder: Where the run writes; given, memory and disk are checked before any pixel is read.
 
     Raises:
-        InputError: The image has no valid pixel, or does not fit the model.
+        InputError: The image has no valid pixel, does not fit the model, or needs more memory
+            or disk than there is.
         UsageError: Options that the model cannot take.
     """
     info = image.info
@@ -128,12 +108,9 @@ def make_plan(
     tile, overlap = tile_sizes(card, model_ndim, parameters)
     lead = len(info.axes) - model_ndim
     tile, overlap = (1,) * lead + tile, (0,) * lead + overlap
-    statistics = image_statistics(image, thresholds=_thresholds(card))
-    if not any(s.valid for s in statistics):
-        raise InputError(f"{info.path} has no valid pixel (all nodata or NaN): nothing can be segmented")
     grid = make_grid(info.shape, tile=tile, overlap=overlap, block=(1,) * len(tile), wraps=info.wraps)
     quantisation = choose_quantisation(grid, card.blend, classes=len(card.classes))
-    pixel_bytes = _block_pixel_bytes(info, quantisation)
+    pixel_bytes = block_pixel_bytes(info, quantisation)
     if block is None:
         chosen = choose_block(grid, pixel_bytes=pixel_bytes)
     else:
@@ -141,6 +118,12 @@ def make_plan(
     grid = make_grid(info.shape, tile=tile, overlap=overlap, block=chosen, wraps=info.wraps)
     # Neither blocks nor workers may change it: it can change the last bits of a network's output.
     batch = max(1, min(BATCH_TILES, grid.tile_count, BATCH_PIXELS // math.prod(tile)))
+    needs = budget(info, grid, quantisation, batch=batch, card=card, workers=workers)
+    if folder is not None:
+        check_budget(needs, folder, path=info.path)
+    statistics = image_statistics(image, thresholds=_thresholds(card))
+    if not any(s.valid for s in statistics):
+        raise InputError(f"{info.path} has no valid pixel (all nodata or NaN): nothing can be segmented")
     return Plan(
         item=item,
         image=info.path,
@@ -157,10 +140,10 @@ def make_plan(
         batch=batch,
         normaliser=make_normaliser(card, statistics),
         statistics=tuple(s.summary() for s in statistics),
-        peak_memory_bytes=_peak_memory(info, grid, quantisation, batch=batch, card=card, workers=workers),
-        disk_bytes=_disk(info, grid, quantisation),
+        peak_memory_bytes=needs.memory,
+        disk_bytes=needs.disk,
         notes=info.notes,
-        suspicions=out_of_range(card, statistics),
+        suspicions=(*out_of_range(card, statistics), *other_spacing(card, info)),
     )
 
 
@@ -184,42 +167,18 @@ def out_of_range(card: Card, statistics: list[ChannelHistogram]) -> tuple[str, .
     return tuple(reasons)
 
 
-def _block_pixel_bytes(info: ImageInfo, quantisation: Quantisation) -> int:
-    item = np.dtype(info.dtype).itemsize * len(info.channels)
-    return 2 * item + quantisation.planes * np.dtype(quantisation.dtype).itemsize + 8
+def other_spacing(card: Card, info: ImageInfo) -> tuple[str, ...]:
+    """A sentence if the volume's spacing is not what the model was made for."""
+    if card.spacing is None or info.field != "medical":
+        return ()
+    have = [float(v) for v in info.grid["spacing"]][-len(card.spacing) :]
+    if all(abs(h - w) <= SPACING_TOLERANCE * w for h, w in zip(have, card.spacing, strict=True)):
+        return ()
+    return (
+        f"voxels are {_by(have)} mm (z, y, x) but model {card.name} was made for {_by(card.spacing)} mm: "
+        f"resample the volume, or expect worse results",
+    )
 
 
-def _peak_memory(
-    info: ImageInfo, grid: TileGrid, quantisation: Quantisation, *, batch: int, card: Card, workers: int
-) -> int:
-    spans = [min(a.size, a.tile + (n - 1) * a.step) for a, n in zip(grid.axes, grid.block, strict=True)]
-    block = int(np.prod(spans, dtype=object)) * _block_pixel_bytes(info, quantisation)
-    # A U-Net's first level holds a few dozen feature maps of the tile at once.
-    model = batch * math.prod(grid.tile) * 4 * (len(card.channels) + card.logits + 64)
-    cut = 1 if info.axes[0] == "t" else 0
-    line = int(np.prod(info.shape[cut + 1 :], dtype=object))
-    rows = max(1, min(info.shape[cut], stitch_rows(info)))
-    planes = quantisation.planes * np.dtype(quantisation.dtype).itemsize
-    stitch = line * rows * (4 + planes) + 4 * BAND_BYTES
-    return BASE_BYTES + max(workers * block + 2 * model, stitch)
-
-
-def _disk(info: ImageInfo, grid: TileGrid, quantisation: Quantisation) -> int:
-    """Codes and confidence of every pixel, border sums of what blocks share, the mask and its copy."""
-    pixels = int(np.prod(info.shape, dtype=object))
-    alone, touched = 1.0, 1.0
-    for b in grid.block_axes:
-        overlap = b.axis.tile - b.axis.step
-        alone *= max(0.0, 1 - (b.count - 1) * overlap / b.axis.size)
-        touched *= 1 + (b.count - 1) * overlap / b.axis.size
-    border = pixels * (touched - alone) * (quantisation.planes * np.dtype(quantisation.dtype).itemsize + 1)
-    return int(4 * pixels + border)
-
-
-def stitch_rows(info: ImageInfo) -> int:
-    """Lines of the slowest spatial axis that the stitch holds at once."""
-    if info.format == "geotiff":
-        return 512
-    cut = 1 if info.axes[0] == "t" else 0
-    line = int(np.prod(info.shape[cut + 1 :], dtype=object))
-    return max(1, BAND_BYTES // max(1, 4 * line))
+def _by(sizes: Sequence[float]) -> str:
+    return " × ".join(f"{v:g}" for v in sizes)

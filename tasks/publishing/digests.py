@@ -15,8 +15,16 @@ from tasks.files import atomic_write, file_digest
 logger = logging.getLogger(__name__)
 
 
+#: What GDAL reads beside a TIFF: masks, georeference, nodata. Overviews do not change pixels.
+_BESIDE = (".msk", ".aux.xml")
+_WORLD = (".tfw", ".tifw", ".tiffw", ".wld")
+
+
 def input_digest(path: Path, *, cache: Path | None = None) -> str:
-    """``sha256:…`` of a local file's content.
+    """``sha256:…`` of a local image's content.
+
+    Of a file alone it is the file's own; where other files beside it change what is read
+    (an external mask, a world file), it is that of the list of all their digests.
 
     Args:
         path: The file.
@@ -25,18 +33,35 @@ def input_digest(path: Path, *, cache: Path | None = None) -> str:
     Raises:
         InputError: The file cannot be read.
     """
+    cache = cache or platformdirs.user_cache_path("segflow") / "digests"
     try:
-        stat = path.stat()
-        identity = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-        entry = (cache or platformdirs.user_cache_path("segflow") / "digests") / key
-        if entry.is_file() and (known := entry.read_text()).startswith("sha256:"):
-            return known
-        digest = file_digest(path)
+        parts = [(p.name, _cached_digest(p, cache)) for p in (path, *sidecars(path))]
     except OSError as error:
         raise InputError(
             f"cannot read {path}: {error.strerror}; check the path and its permissions"
         ) from error
+    if len(parts) == 1:
+        return parts[0][1]
+    # The image's own name does not matter, so that a renamed archive stays done.
+    listed = json.dumps([parts[0][1], *[(n.removeprefix(path.stem), d) for n, d in parts[1:]]])
+    return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+
+
+def sidecars(path: Path) -> list[Path]:
+    """Files beside a TIFF that change what is read from it."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return []
+    named = [path.with_name(path.name + s) for s in _BESIDE] + [path.with_suffix(s) for s in _WORLD]
+    return [p for p in named if p.is_file()]
+
+
+def _cached_digest(path: Path, cache: Path) -> str:
+    stat = path.stat()
+    identity = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    entry = cache / hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    if entry.is_file() and (known := entry.read_text()).startswith("sha256:"):
+        return known
+    digest = file_digest(path)
     _remember(entry, digest)
     return digest
 

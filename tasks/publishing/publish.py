@@ -10,91 +10,111 @@ from typing import Any
 
 from tasks.errors import InputError
 from tasks.files import atomic_write, fsync_directory, writing
+from tasks.work import WorkFolder
 
 RECORD = "run.json"
+#: Where the record of a result stays while its files are being replaced.
+REPLACED = "replaced.json"
+_KEYS = {"status", "input", "bundle", "parameters_digest", "files", "blocks", "warnings"}
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a published item, or None: an item without it does not exist."""
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A record, or None if there is none of ours: an item without it does not exist."""
     try:
-        record = json.loads((folder / RECORD).read_bytes())
+        record = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and record.keys() >= _KEYS else None
 
 
-def check_item_free(folder: Path, *, item: str, image: Path, digest: str) -> None:
-    """Refuses an item id that another input already holds.
+def check_item_free(work: WorkFolder, *, image: Path, digest: str) -> None:
+    """Refuses an item id that is taken: by another input, or by files of other origin.
 
     Raises:
-        InputError: Another file is published under this id.
+        InputError: Another file is published under this id, the folder holds files that no
+            run wrote, or the image itself lies in it.
     """
-    record = read_record(folder)
+    final, item = work.final, work.item
+    remedy = f"give {image} another --item name or another --out"
+    if final.resolve() in image.resolve().parents:
+        raise InputError(f"{image} lies in {final}, the folder of its own result: {remedy}")
+    record = read_record(final / RECORD) or read_record(work.root / REPLACED)
     if record is None:
+        if final.is_dir() and any(final.iterdir()):
+            raise InputError(f"{final} holds files that are not a result of segflow: {remedy}")
         return
     held = record["input"]
     if held["path"] != str(image.resolve()) and held["digest"] != digest:
-        raise InputError(
-            f"item {item} in {folder.parent} already holds the result of {held['path']}: "
-            f"give {image} another --item name or another --out"
-        )
+        raise InputError(f"item {item} in {work.out} already holds the result of {held['path']}: {remedy}")
 
 
 def is_done(
     folder: Path, *, image_digest: str, bundle_digest: str, parameters_digest: str
 ) -> dict[str, Any] | None:
-    """The record, if this very result is already published; else None.
+    """The record, if this very result is published and all its files are there; else None.
 
     A *partial* result is not done: running again retries its failed tiles.
     """
-    record = read_record(folder)
-    if record is None:
+    record = read_record(folder / RECORD)
+    if record is None or record["status"] == "partial":
         return None
     same = (
         record["input"]["digest"] == image_digest
         and record["bundle"]["digest"] == bundle_digest
         and record["parameters_digest"] == parameters_digest
-        and record["status"] != "partial"
     )
-    return record if same else None
+    return record if same and _all_there(folder, record["files"]) else None
 
 
-def publish(staging: Path, folder: Path, *, record: dict[str, Any]) -> None:
+def _all_there(folder: Path, files: dict[str, int]) -> bool:
+    return all((folder / name).is_file() and (folder / name).stat().st_size == n for name, n in files.items())
+
+
+def publish(work: WorkFolder, *, record: dict[str, Any]) -> None:
     """Moves a complete result to its final name.
 
     A new item appears by one rename. An item that exists loses its record first, then
     its files are replaced one by one, the record last; files of other origin stay.
 
     Args:
-        staging: Folder with all files of the result, on the same file system.
-        folder: Final folder of the item.
-        record: Contents of ``run.json``.
+        work: Folders of the run; ``work.result`` holds all files of the result.
+        record: Contents of ``run.json``, without ``files``: their names and sizes are added.
 
     Raises:
         OutputError: The final folder cannot be written.
     """
+    staging, folder = work.result, work.final
+    (staging / RECORD).unlink(missing_ok=True)
+    files = {p.name: p.stat().st_size for p in sorted(staging.iterdir())}
     with atomic_write(staging / RECORD) as stream:
-        stream.write(json.dumps(record, indent=1).encode())
+        stream.write(json.dumps({**record, "files": files}, indent=1).encode())
     with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
         for path in staging.iterdir():
             _fsync(path)
         if not folder.exists():
             staging.rename(folder)
             fsync_directory(folder.parent)
             return
-        old = read_record(folder)
-        (folder / RECORD).unlink(missing_ok=True)
+        _replace(work, set(files))
+
+
+def _replace(work: WorkFolder, names: set[str]) -> None:
+    folder, kept = work.final, work.root / REPLACED
+    if read_record(folder / RECORD) is not None:
+        # Kept until the end, so that a kill in between neither orphans files nor frees the id.
+        (folder / RECORD).replace(kept)
+        fsync_directory(work.root)
         fsync_directory(folder)
-        names = {p.name for p in staging.iterdir()}
-        for name in sorted(names - {RECORD}):
-            (staging / name).replace(folder / name)
-        for name in set(old.get("files", []) if old else []) - names:
-            if "/" not in name and name not in (".", ".."):
-                (folder / name).unlink(missing_ok=True)
-        fsync_directory(folder)
-        (staging / RECORD).replace(folder / RECORD)
-        fsync_directory(folder)
+    old = read_record(kept)
+    for name in sorted(names):
+        (work.result / name).replace(folder / name)
+    for name in set(old["files"] if old else ()) - names:
+        if Path(name).name == name != "..":
+            (folder / name).unlink(missing_ok=True)
+    fsync_directory(folder)
+    (work.result / RECORD).replace(folder / RECORD)
+    fsync_directory(folder)
+    kept.unlink(missing_ok=True)
 
 
 def _fsync(path: Path) -> None:

@@ -25,7 +25,7 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
     image = Path(record["input"]["path"])
     if input_digest(image) != record["input"]["digest"]:
         raise InputError(f"{image} changed while it was being segmented: run again")
-    publish(work.result, work.final, record=record)
+    publish(work, record=record)
     if record["status"] == "partial":
         for path in work.blocks.glob("*.blk"):
             if BlockFile(path).failures:

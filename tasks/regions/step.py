@@ -15,7 +15,7 @@ from tasks.planning.plan import Plan
 from tasks.regions.measure import region_table, summarise
 from tasks.regions.scanner import Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
-from tasks.reports.tables import write_regions
+from tasks.regions.tables import write_regions
 from tasks.stitching.stitch import Stitch, open_stitch
 from tasks.work import WorkFolder
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tasks.blocks.blockfile import BlockFile, Slab, TileFailure, block_path
 from tasks.codes import codes_of
 from tasks.imagery.protocol import ImageInfo, MaskWriter, Window
-from tasks.planning.make import stitch_rows
+from tasks.planning.budget import stitch_rows
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
 from tasks.tiling.blend import finish
@@ -158,7 +158,7 @@ def _shared(
 
 def open_stitch(plan: Plan, directory: Path, info: ImageInfo) -> Stitch:
     """The stitch of a run over an image."""
-    return Stitch(plan, directory, rows=stitch_rows(info))
+    return Stitch(plan, directory, rows=stitch_rows(info, plan.quantisation))
 
 
 def write_mask(stitch: Stitch, writer: MaskWriter) -> None:

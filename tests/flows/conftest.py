@@ -53,7 +53,12 @@ class Segflow:
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DO_NOT_TRACK", "SEGFLOW"))
         }
-        folders = {"HOME": "", "XDG_CACHE_HOME": "cache", "XDG_CONFIG_HOME": "config", "PREFECT_HOME": "prefect"}
+        folders = {
+            "HOME": "",
+            "XDG_CACHE_HOME": "cache",
+            "XDG_CONFIG_HOME": "config",
+            "PREFECT_HOME": "prefect",
+        }
         return {**kept, **{k: str(self.home / v) for k, v in folders.items()}}
 
     def start(self, *arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:

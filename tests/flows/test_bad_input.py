@@ -6,7 +6,9 @@ import gzip
 import json
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,19 +142,36 @@ def assert_refused(done: Any, *, code: int, words: str, out: Path) -> None:
     assert {p.name for p in left} <= {"owner.lock", "owner.json"}
 
 
+@pytest.fixture(scope="module")
+def refusals(
+    segflow: Any, make_bundle: Bundles, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Any, Path, Path]]:
+    """Every case's answer, image and output folder; two commands at a time, for most of it is start-up."""
+
+    def refuse(bad: Bad) -> tuple[Any, Path, Path]:
+        folder = tmp_path_factory.mktemp("bad")
+        image, out = folder / bad.name, folder / "out"
+        bad.make(image)
+        bundle = make_bundle((100.5,), **(bad.model or {}))
+        return segflow.run(image, bundle, out, *bad.options), image, out
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(BAD, pool.map(refuse, BAD.values()), strict=True))
+
+
 @pytest.mark.parametrize("case", BAD)
-def test_refused_with_one_sentence(case: str, segflow: Any, make_bundle: Bundles, tmp_path: Path) -> None:
+def test_refused_with_one_sentence(case: str, refusals: dict[str, tuple[Any, Path, Path]]) -> None:
+    done, image, out = refusals[case]
     bad = BAD[case]
-    image, out = tmp_path / bad.name, tmp_path / "out"
-    bad.make(image)
-    done = segflow.run(image, make_bundle((100.5,), **(bad.model or {})), out, *bad.options)
     assert_refused(done, code=bad.code, words=bad.words, out=out)
     if bad.code == 3:
         assert str(image) in done.error
 
 
 @pytest.mark.parametrize("option", [("--workers", 0), ("--engine", "abacus"), ("--unheard-of",)])
-def test_impossible_options_are_usage_errors(option: tuple[object, ...], segflow: Any, tmp_path: Path) -> None:
+def test_impossible_options_are_usage_errors(
+    option: tuple[object, ...], segflow: Any, tmp_path: Path
+) -> None:
     done = segflow.run(good(tmp_path / "x.tif"), "water-ndwi", tmp_path / "out", *option)
     assert (done.code, done.output) == (2, "")
     assert str(option[0]) in done.error
@@ -223,11 +242,11 @@ def test_a_full_disk_is_said_and_survived(segflow: Any, make_bundle: Bundles, tm
     image = tiff(tmp_path / "x.tif", np.random.default_rng(1).integers(0, 255, (900, 900)).astype("uint8"))
     bundle, out = make_bundle((100.5,), tile=(128, 128), overlap=0.5, steepness=0.01), tmp_path / "out"
     command = ["run", image, "--model", bundle, "--out", out, "--direct", "--json"]
-    limited = "import resource as r, signal as s, subprocess, sys; s.signal(s.SIGXFSZ, s.SIG_IGN); " \
-        "r.setrlimit(r.RLIMIT_FSIZE, (60_000, r.RLIM_INFINITY)); import flows.cli; " \
-        "sys.argv[0] = 'segflow'; flows.cli.main()"  # fmt: skip
-    import sys
-
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY)); "
+        "import flows.cli; flows.cli.main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", limited, *map(str, command)],
         env=segflow.environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
@@ -267,25 +286,42 @@ ODD: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def odd_runs(
+    segflow: Any, make_bundle: Bundles, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Any, Path]]:
+    """Every odd image's run and image, two at a time."""
+    raster = make_bundle((60.5,), tile=(32, 32), overlap=0.25)
+    volume = make_bundle((60.5,), ndims=(2, 3), tile=(8, 8, 8))
+
+    def run(case: str) -> tuple[Any, Path]:
+        folder = tmp_path_factory.mktemp("odd")
+        if case in ODD:
+            values, profile = ODD[case]
+            image = tiff(folder / "x.tif", values, **profile)
+            return segflow.run(image, raster, folder / "out"), image
+        image = nifti(folder / "x.nii.gz", ODD_VOLUMES[case], np.diag([-2.0, 3.0, 4.0, 1.0]))
+        return segflow.run(image, volume, folder / "out"), image
+
+    cases = [*ODD, *ODD_VOLUMES]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(cases, pool.map(run, cases), strict=True))
+
+
+def expected_codes(values: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(values), values > 60.5, 255)
+
+
 @pytest.mark.parametrize("case", ODD)
-def test_odd_rasters_come_back_on_their_grid(
-    case: str, segflow: Any, make_bundle: Bundles, tmp_path: Path
-) -> None:
-    values, profile = ODD[case]
-    image = tiff(tmp_path / "x.tif", values, **profile)
-    done = segflow.run(image, make_bundle((60.5,), tile=(32, 32), overlap=0.25), tmp_path / "out")
+def test_odd_rasters_come_back_on_their_grid(case: str, odd_runs: dict[str, tuple[Any, Path]]) -> None:
+    done, image = odd_runs[case]
     assert (done.code, done.answer["status"]) == (0, "done"), done.error
     assert done.complaints == []
     with rasterio.open(image) as source, rasterio.open(done.folder / "mask.tif") as mask:
-        assert (mask.crs, tuple(mask.transform), mask.shape) == (
-            source.crs,
-            tuple(source.transform),
-            source.shape,
-        )
-        have = mask.read(1)
-    with np.errstate(invalid="ignore"):
-        expected = np.where(np.isfinite(values.astype(float)), values.astype(float) > 60.5, 255)
-    np.testing.assert_array_equal(have, expected)
+        assert tuple(mask.transform) == tuple(source.transform)
+        assert (mask.crs, mask.shape) == (source.crs, source.shape)
+        np.testing.assert_array_equal(mask.read(1), expected_codes(ODD[case][0]))
 
 
 ODD_VOLUMES = {
@@ -298,17 +334,11 @@ ODD_VOLUMES = {
 
 
 @pytest.mark.parametrize("case", ODD_VOLUMES)
-def test_odd_volumes_come_back_on_their_grid(
-    case: str, segflow: Any, make_bundle: Bundles, tmp_path: Path
-) -> None:
-    values = ODD_VOLUMES[case]
-    image = nifti(tmp_path / "x.nii.gz", values, np.diag([-2.0, 3.0, 4.0, 1.0]))
-    done = segflow.run(image, make_bundle((60.5,), ndims=(2, 3), tile=(8, 8, 8)), tmp_path / "out")
+def test_odd_volumes_come_back_on_their_grid(case: str, odd_runs: dict[str, tuple[Any, Path]]) -> None:
+    done, image = odd_runs[case]
     assert (done.code, done.answer["status"]) == (0, "done"), done.error
     assert done.complaints == []
     mask = nib.load(done.folder / "mask.nii.gz")
-    assert mask.shape == values.shape
+    assert mask.shape == ODD_VOLUMES[case].shape
     np.testing.assert_array_equal(mask.affine, nib.load(image).affine)
-    with np.errstate(invalid="ignore"):
-        expected = np.where(np.isfinite(values), values > 60.5, 255)
-    np.testing.assert_array_equal(np.asanyarray(mask.dataobj), expected)
+    np.testing.assert_array_equal(np.asanyarray(mask.dataobj), expected_codes(ODD_VOLUMES[case]))

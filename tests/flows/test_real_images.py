@@ -238,7 +238,8 @@ def expected_regions(result: Result) -> list[dict[str, Any]]:
                         "low": low,
                         "high": high,
                         "means": np.atleast_1d(found.intensity_mean),
-                        "border": 0 in low or any(b == s for b, s in zip(high, frame.mask.shape, strict=True)),
+                        "border": 0 in low
+                        or any(b == s for b, s in zip(high, frame.mask.shape, strict=True)),
                         "coords": found.coords,
                     }
                 )
@@ -326,7 +327,9 @@ def test_sizes_are_true(result: Result, expected: list[dict[str, Any]]) -> None:
     everything = np.broadcast_to(sizes, result.mask.shape)
     for item in result.summary["classes"]:
         assert item["size"] == pytest.approx(everything[result.mask == item["code"]].sum(), rel=1e-6)
-    assert result.summary["nodata"]["size"] == pytest.approx(everything[result.mask == NODATA].sum(), rel=1e-6)
+    assert result.summary["nodata"]["size"] == pytest.approx(
+        everything[result.mask == NODATA].sum(), rel=1e-6
+    )
 
 
 def test_places_are_true(result: Result, expected: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.errors import OutputError
-from tasks.reports.tables import write_regions
+from tasks.regions.tables import write_regions
 
 
 def test_geoparquet_reads_in_geopandas(earth: Any, tmp_path: Path) -> None:

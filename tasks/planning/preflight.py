@@ -1,0 +1,84 @@
+"""Before anything is started: is it done already, and can it work at all?"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from segmodels.bundles.bundle import Bundle, load_bundle
+from tasks.errors import InputError, SegflowError
+from tasks.files import writing
+from tasks.imagery.open import open_image
+from tasks.imagery.protocol import Image
+from tasks.planning.make import check_match, tile_sizes
+from tasks.planning.request import Request
+from tasks.publishing.digests import input_digest
+from tasks.publishing.ownership import owned
+from tasks.publishing.publish import check_item_free, is_done
+
+
+def find_done(request: Request) -> dict[str, Any] | None:
+    """The published record, if exactly this result exists already.
+
+    Raises:
+        InputError: The image is missing, or its item id belongs to another input.
+        ModelError: The bundle is refused.
+    """
+    _check_file(request.image)
+    bundle = load_bundle(request.model)
+    digest = input_digest(request.image)
+    final = request.work().final
+    check_item_free(request.work(), image=request.image, digest=digest)
+    return is_done(
+        final,
+        image_digest=digest,
+        bundle_digest=bundle.digest,
+        parameters_digest=request.parameters.digest(),
+    )
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give one GeoTIFF or NIfTI image")
+
+
+def preflight(request: Request) -> None:
+    """Refuses what can be refused from headers alone, before anything is started.
+
+    Raises:
+        InputError: The image cannot be opened, or does not fit the model.
+        ModelError: The bundle is refused.
+        UsageError: A tile or overlap that the model cannot take.
+        OutputError: The output folder cannot be written.
+        OwnedError: Another run is working on this item.
+    """
+    bundle = load_bundle(request.model)
+    with owned(request.work().root, item=request.item):
+        try:
+            image = open_input(request, bundle)
+            image.close()
+            tile_sizes(bundle.card, check_match(image.info, bundle.card), request.parameters)
+        except SegflowError:
+            drop_scratch(request)
+            raise
+
+
+def open_input(request: Request, bundle: Bundle) -> Image:
+    """Opens the image of a request, inflating it into its scratch folder if need be.
+
+    Raises:
+        InputError: It is refused.
+        OutputError: The output folder cannot be written.
+    """
+    scratch = request.work().scratch
+    with writing(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+    return open_image(request.image, scratch=scratch, channels=len(bundle.card.channels))
+
+
+def drop_scratch(request: Request) -> None:
+    """Removes the inflated copy of an image that was refused."""
+    shutil.rmtree(request.work().scratch, ignore_errors=True)
