@@ -92,12 +92,9 @@ def show(console: Console, result: RunResult, comparison: Comparison) -> None:
         table.add_column(heading, justify="right")
     for row in comparison.rows:
         digits = ",.1f" if row.unit == "mL" else ",.0f"
-        table.add_row(
-            row.name,
-            f"{row.measured:{digits}} {row.unit}",
-            f"{row.true:{digits}} {row.unit}",
-            f"{row.ratio:.3f}",
-        )
+        measured = f"joined to {row.joined_to}" if row.joined_to else f"{row.measured:{digits}} {row.unit}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
+        table.add_row(row.name, measured, f"{row.true:{digits}} {row.unit}", ratio)
     console.print(table)
     scores = "   ".join(f"{k.replace('_', ' ')} {v:.4f}" for k, v in comparison.scores.items())
     console.print(f"where training never looked: {scores}", highlight=False, soft_wrap=True)

@@ -30,17 +30,19 @@ class Row:
         measured: Size in the published result.
         true: Size in the truth.
         unit: ``km²`` or ``mL``.
+        joined_to: The larger region of which the result makes it a part, if it does.
     """
 
     name: str
     measured: float
     true: float
     unit: str
+    joined_to: str | None = None
 
     @property
-    def ratio(self) -> float:
-        """Measured over true."""
-        return self.measured / self.true if self.true else float("nan")
+    def ratio(self) -> float | None:
+        """Measured over true, where the two are the same thing."""
+        return None if self.joined_to or not self.true else self.measured / self.true
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able, ratio included."""
@@ -72,11 +74,20 @@ def compare_earth(item: Path) -> Comparison:
     true = scan_globe(cells, wkt, tuple(places.values()))
     table = pq.read_table(item / "regions.parquet", columns=["id", "area_m2"])
     area = dict(zip(table["id"].to_pylist(), table["area_m2"].to_pylist(), strict=True))
-    rows = [
-        Row(name, area.get(int(i), 0.0) / 1e6, _size(true, int(j)) / 1e6, "km²")
-        for name, i, j in zip(places, found.probes, true.probes, strict=True)
-    ]
-    rows.sort(key=lambda r: -r.true)
+    named = zip(places, found.probes.tolist(), true.probes.tolist(), strict=True)
+    rows: list[Row] = []
+    owner: dict[int, str] = {}
+    for name, i, j in sorted(named, key=lambda n: -_size(true, n[2])):
+        joined = owner.setdefault(i, name) if i else name
+        rows.append(
+            Row(
+                name,
+                area.get(i, 0.0) / 1e6,
+                _size(true, j) / 1e6,
+                "km²",
+                joined_to=joined if joined != name else None,
+            )
+        )
     whole = [
         Row(
             name,

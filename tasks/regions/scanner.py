@@ -135,7 +135,7 @@ class RegionScanner:
         ny, nx = self._ny, self._nx
         codes = codes.reshape(-1, ny, nx)
         confidence = confidence.reshape(-1, ny, nx)
-        values = values.reshape(-1, ny, nx, values.shape[-1])
+        values = values.reshape(codes.shape[0], ny, nx, values.shape[-1])
         frame = window[0].start if self._frames > 1 or len(self._shape) == 4 else 0
         start = window[-3].start if len(self._shape) > 2 else window[0].start
         if frame * self._slices + start != self._next:
@@ -262,9 +262,13 @@ class RegionScanner:
                 if label >= 0 and code == self._ends[y, 0, 1]:
                     a, b = find(int(member[self._ends[y, 0, 0]])), find(int(member[label]))
                     parent[max(a, b)] = min(a, b)
-        roots = np.array([find(i) for i in range(parent.size)])
-        for root in np.unique(roots[roots != np.arange(roots.size)]):
-            group = np.flatnonzero(roots == root)
+        roots = _roots(parent)
+        joined = np.isin(roots, roots[roots != np.arange(roots.size)])
+        members = np.flatnonzero(joined)
+        members = members[np.argsort(roots[members], kind="stable")]
+        starts = np.flatnonzero(np.diff(roots[members])) + 1
+        for group in np.split(members, starts) if members.size else ():
+            root = roots[group[0]]
             shift, low, high = _circular_extent(ints[group, X0], ints[group, X1], self._nx)
             floats[group, 3] += shift * ints[group, PIXELS]
             ints[root, X0], ints[root, X1] = low, high
