@@ -8,16 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flows.segment_image import segment_image
+    from flows.image import segment_image
 
 __all__ = ["segment_image"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "segment_image":
-        import flows.segment_image as module
+        from flows.image import segment_image
 
-        # The import system leaves the module under this name; the flow takes its place.
-        globals()[name] = module.segment_image
-        return module.segment_image
+        return segment_image
     raise AttributeError(f"module 'flows' has no attribute {name!r}")

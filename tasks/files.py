@@ -19,6 +19,7 @@ _REMEDY = {
     errno.EACCES: "permission denied; choose another --out or change its permissions",
     errno.EPERM: "operation not permitted; choose another --out or change its permissions",
     errno.EROFS: "the file system is read-only; choose another --out",
+    errno.ENOENT: "the folder is not there and cannot be made; choose another --out",
     errno.ENOTDIR: "a part of the path is a file; choose another --out",
     errno.EEXIST: "a file is in the way; choose another --out",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -10,6 +11,8 @@ from rich.logging import RichHandler
 
 def set_up_logging(console: Console, *, debug: bool) -> None:
     """Sends segflow's own log to the console; a terminal with a bar gets warnings only."""
+    # An image without georeference has a note of its own in the record; rasterio need not say it again.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=debug, show_time=False, markup=False)

@@ -129,7 +129,7 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
 
             return run_item(request, runner=DirectRunner(), progress=progress)
         from flows.embedded import quiet_server
-        from flows.segment_image import segment_image
+        from flows.image import segment_image
 
         with quiet_server(debug=debug):
             return segment_image(**options)

@@ -60,8 +60,8 @@ def changed_copies(t1: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float3
     field = np.float32(0.2) * smooth_field(t1.shape)
     return {
         "plain": x,
-        "gamma_0.8": 255 * (x / 255) ** np.float32(0.8),
-        "gamma_1.25": 255 * (x / 255) ** np.float32(1.25),
+        "gamma_0.8": np.asarray(255 * (x / 255) ** 0.8, np.float32),
+        "gamma_1.25": np.asarray(255 * (x / 255) ** 1.25, np.float32),
         "bias_+20": x * (1 + field),
         "bias_-20": x * (1 - field),
     }

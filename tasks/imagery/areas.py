@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.imagery.ellipsoid import Ellipsoid
+from tasks.imagery.globe import horizontal
 from tasks.imagery.protocol import ImageInfo
 
 _F = npt.NDArray[np.float64]
@@ -66,15 +67,16 @@ class PixelAreas:
         return np.asarray(top + (bottom - top) * u)
 
     def total(self, shape: tuple[int, int]) -> float:
-        """Area of the whole grid, summed row block by row block."""
-        rows = max(1, (1 << 20) // max(shape[1], 1))
-        if self.lattice.shape[1] == 1:
-            return math.fsum(self.at(np.arange(shape[0]), 0).tolist()) * shape[1]
-        cols = np.arange(shape[1])[np.newaxis]
-        starts = range(0, shape[0], rows)
-        return math.fsum(
-            float(self.at(np.arange(s, min(s + rows, shape[0]))[:, np.newaxis], cols).sum()) for s in starts
-        )
+        """Area of the whole grid: what ``at`` gives for every pixel, summed node by node."""
+        down = _shares(shape[0], self.row_step, self.lattice.shape[0])
+        along = _shares(shape[1], self.col_step, self.lattice.shape[1])
+        return math.fsum((down * (self.lattice @ along)).tolist())
+
+
+def _shares(size: int, step: float, n: int) -> _F:
+    """How much each of ``n`` nodes counts in a sum over ``size`` pixels, interpolated linearly."""
+    i, u = _cell(np.arange(size) / step, n)
+    return np.bincount(i, 1 - u, minlength=n) + np.bincount(np.minimum(i + 1, n - 1), u, minlength=n)
 
 
 def _cell(x: _F, n: int) -> tuple[npt.NDArray[np.intp], _F]:
@@ -129,15 +131,6 @@ def pixel_areas(info: ImageInfo) -> PixelAreas:
         return density(x, y) * determinant
 
     return _lattice(_over_pixel(projected, math.sqrt(determinant) * unit), height, width)
-
-
-def horizontal(crs: Any) -> Any:
-    """The horizontal part of a compound or bound CRS."""
-    if crs.is_bound and crs.source_crs is not None:
-        crs = crs.source_crs
-    if crs.is_compound:
-        crs = crs.sub_crs_list[0]
-    return crs.to_2d()
 
 
 def ellipsoid_of(crs: Any) -> Ellipsoid:

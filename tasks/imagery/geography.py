@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.imagery.areas import PixelAreas, horizontal, pixel_areas
+from tasks.imagery.areas import PixelAreas, pixel_areas
+from tasks.imagery.globe import horizontal
 from tasks.imagery.protocol import ImageInfo
 
-__all__ = ["PixelAreas", "lonlat", "lonlat_box", "pixel_areas"]
+__all__ = ["PixelAreas", "lonlat", "lonlat_box", "lonlat_boxes", "pixel_areas"]
 
 _F = npt.NDArray[np.float64]
 _EDGE = 65
@@ -60,10 +61,12 @@ def lonlat_box(
     rows = r0 + (r1 - r0) * np.concatenate([0 * u, u, ends, 1 - u])
     cols = c0 + (c1 - c0) * np.concatenate([u, ends, 1 - u, 0 * u])
     ring = _transform(info, rows, cols)
-    poles = _poles_inside(info, box)
+    poles = _poles(info)
+    inside_box = [latitude for latitude, row, col in poles if r0 <= row <= r1 and c0 <= col <= c1]
     if np.isfinite(ring).all():
         west, east = _span_of_ring(ring[:, 0])
-        latitudes = ring[:, 1]
+        feet = _transform(info, *(v.ravel() for v in _feet(np.array([box], float), poles)))
+        latitudes = np.concatenate([ring[:, 1], feet[np.isfinite(feet[:, 1]), 1]])
     else:
         grid_r, grid_c = np.meshgrid(np.linspace(r0, r1, _INSIDE), np.linspace(c0, c1, _INSIDE))
         inside = _transform(info, grid_r.ravel(), grid_c.ravel())
@@ -74,9 +77,10 @@ def lonlat_box(
         west, east = _span_of_cloud(seen[:, 0])
         latitudes = seen[:, 1]
     south, north = float(latitudes.min()), float(latitudes.max())
-    if poles:
+    if inside_box:
         west, east = -180.0, 180.0
-        south, north = (-90.0 if -90.0 in poles else south), (90.0 if 90.0 in poles else north)
+        south = -90.0 if -90.0 in inside_box else south
+        north = 90.0 if 90.0 in inside_box else north
     return west, south, east, north
 
 
@@ -99,12 +103,14 @@ def lonlat_boxes(info: ImageInfo, boxes: npt.ArrayLike) -> _F:
     down = np.concatenate([0 * u, u, ends, 1 - u])
     along = np.concatenate([u, ends, 1 - u, 0 * u])
     plain = (b[:, 2:] - b[:, :2]).max(axis=1) <= _SMALL_BOX
-    if _poles_inside(info, (0.0, 0.0, float(info.shape[0]), float(info.shape[1]))):
-        plain[:] = False
+    poles = _poles(info)
+    for _, row, col in poles:
+        plain &= ~((b[:, 0] <= row) & (row <= b[:, 2]) & (b[:, 1] <= col) & (col <= b[:, 3]))
     for start in range(0, len(b), _TOGETHER):
         part = b[start : start + _TOGETHER]
-        rows = part[:, :1] + (part[:, 2:3] - part[:, :1]) * down
-        cols = part[:, 1:2] + (part[:, 3:4] - part[:, 1:2]) * along
+        feet_r, feet_c = _feet(part, poles)
+        rows = np.hstack([part[:, :1] + (part[:, 2:3] - part[:, :1]) * down, feet_r])
+        cols = np.hstack([part[:, 1:2] + (part[:, 3:4] - part[:, 1:2]) * along, feet_c])
         rings = _transform(info, rows.ravel(), cols.ravel()).reshape(len(part), -1, 2)
         low, high = rings.min(axis=1), rings.max(axis=1)
         # A ring across the antimeridian, or off the globe, needs the careful way.
@@ -148,20 +154,30 @@ def _transform(info: ImageInfo, rows: _F, cols: _F) -> _F:
     return out
 
 
-def _poles_inside(info: ImageInfo, box: tuple[float, float, float, float]) -> tuple[float, ...]:
+def _poles(info: ImageInfo) -> list[tuple[float, float, float]]:
+    """Latitude, row and column of each pole that the projection can show as a point."""
     _, back, projected = _transformers(info.grid["crs"])
     if not projected:
-        return ()
+        return []
     a, b, c, d, e, f = info.grid["transform"]
     found = []
     for latitude in (-90.0, 90.0):
         x, y = back.transform(0.0, latitude)
-        if not np.isfinite([x, y]).all():
-            continue
-        col, row = np.linalg.solve(np.array([[a, b], [d, e]]), np.array([x - c, y - f]))
-        if box[0] <= row <= box[2] and box[1] <= col <= box[3]:
-            found.append(latitude)
-    return tuple(found)
+        if np.isfinite([x, y]).all():
+            col, row = np.linalg.solve(np.array([[a, b], [d, e]]), np.array([x - c, y - f]))
+            found.append((latitude, float(row), float(col)))
+    return found
+
+
+def _feet(boxes: _F, poles: list[tuple[float, float, float]]) -> tuple[_F, _F]:
+    """The point of each edge that is nearest to each pole, where latitude is extreme; ``(n, 4 · poles)``."""
+    rows, cols = [np.zeros((len(boxes), 0))], [np.zeros((len(boxes), 0))]
+    for _, row, col in poles:
+        r = np.clip(row, boxes[:, 0], boxes[:, 2])
+        c = np.clip(col, boxes[:, 1], boxes[:, 3])
+        rows.append(np.stack([boxes[:, 0], boxes[:, 2], r, r], axis=1))
+        cols.append(np.stack([c, c, boxes[:, 1], boxes[:, 3]], axis=1))
+    return np.hstack(rows), np.hstack(cols)
 
 
 def _span_of_ring(longitudes: _F) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from tasks.errors import InputError
+from tasks.imagery.globe import goes_round
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
 from tasks.imagery.tiff_header import check_tiff
 
@@ -201,7 +202,7 @@ def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, Ima
         axes=("y", "x"),
         channels=_names(dataset, layout.channels),
         dtype=dtype.name,
-        wraps=(False, crs is not None and _global(crs, transform, dataset.width)),
+        wraps=(False, crs is not None and goes_round(_wkt(crs), transform, dataset.shape)),
         chunk=(int(blocks[0]), int(blocks[1])),
         nodata=nodata,
         grid={
@@ -288,18 +289,15 @@ def _pixel_interleaved(dataset: Any) -> bool:
 
 
 def _names(dataset: Any, channels: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(dataset.descriptions[b - 1] or f"band{b}" for b in channels)
-
-
-def _global(crs: Any, transform: tuple[float, ...], width: int) -> bool:
-    """Whether the columns of a north-up geographic grid span 360° within half a pixel."""
-    a, b, _, d, e, _ = transform
-    if not crs.is_geographic or b or d or a <= 0 or e >= 0:
-        return False
-    turn = 2 * math.pi / degree_factor(crs)
-    return abs(width * a - turn) <= a / 2
-
-
-def degree_factor(crs: Any) -> float:
-    """Radians per unit of a geographic CRS (degrees nearly always, grads now and then)."""
-    return float(crs.units_factor[1])
+    """Descriptions, ``band3`` where there is none; unique, as columns of tables are named after them."""
+    wanted = [" ".join((dataset.descriptions[b - 1] or "").split()) or f"band{b}" for b in channels]
+    # Letter case alone tells no columns apart in some formats; mean_confidence is a column already.
+    given = {w.casefold() for w in wanted}
+    taken, names = {"confidence"}, []
+    for name in wanted:
+        unique, n = name, 1 if name.casefold() == "confidence" else 2
+        while unique.casefold() in (taken if unique is name else taken | given):
+            unique, n = f"{name}_{n}", n + 1
+        taken.add(unique.casefold())
+        names.append(unique)
+    return tuple(names)

@@ -1,6 +1,6 @@
 """NIfTI-1 and NIfTI-2 behind the image protocol, always seen in closest canonical orientation.
 
-Windows are read with ``pread``, plane by plane: thread-safe without a lock, and no mapped
+Windows are read with ``pread``, piece by piece: thread-safe without a lock, and no mapped
 pages count against the run's memory.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ _UNIT_MM = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 _MAX_HEADER = 540
 #: More voxels than this in one file are refused.
 MAX_VOXELS = 10**11
+#: Bytes held at once, besides the window itself.
+_PIECE = 8 << 20
+#: Gaps of fewer bytes are read and dropped: that is cheaper than another call.
+_GAP = 32 << 10
 
 
 def read_header(path: Path) -> Any:
@@ -82,6 +87,8 @@ class NiftiImage:
         self._info = info
         self._axes = orientation.axis_map(info.grid["affine"])
         self._fd = os.open(self._data, os.O_RDONLY)
+        # Also without close(): an open descriptor would keep a deleted scratch file on the disk.
+        self._closing = weakref.finalize(self, os.close, self._fd)
 
     @property
     def info(self) -> ImageInfo:
@@ -96,8 +103,10 @@ class NiftiImage:
             where every channel is finite.
 
         Raises:
-            InputError: The file ends inside the window.
+            InputError: The file ends inside the window, or its disk cannot be read.
         """
+        if not self._closing.alive:
+            raise ValueError(f"{self._info.path} is closed")
         where = orientation.to_native(window[-3:], self._axes, orientation.spatial(self._native))
         frames = self._native[3]
         if "t" in self._info.axes:
@@ -115,27 +124,42 @@ class NiftiImage:
 
     def close(self) -> None:
         """Closes the file; reading afterwards is an error."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._closing()
 
     def _raw(self, where: Window, frames: range) -> npt.NDArray[Any]:
-        """Unscaled native ``(i, j, k, frame)``: whole rows along i are read, then cut."""
+        """Unscaled native ``(i, j, k, frame)``: runs of rows along i, from first to last voxel wanted."""
         ni, nj, nk, _ = self._native
         i, j, k = where
         item = self._dtype.itemsize
-        shape = (i.stop - i.start, j.stop - j.start, k.stop - k.start, len(frames))
+        wide = i.stop - i.start
+        shape = (wide, j.stop - j.start, k.stop - k.start, len(frames))
         out = np.empty(shape, self._dtype.newbyteorder("="), order="F")
-        length = (j.stop - j.start) * ni * item
+        together = max(1, _PIECE // (ni * item)) if (ni - wide) * item < _GAP else 1
         for t, frame in enumerate(frames):
             for s, plane in enumerate(range(k.start, k.stop)):
-                at = self._offset + ((frame * nk + plane) * nj + j.start) * ni * item
-                data = _pread(self._fd, length, at)
-                if len(data) < length:
-                    raise InputError(f"{self._info.path} ends inside its voxels; fetch or export it again.")
-                rows = np.frombuffer(data, self._dtype).reshape((ni, shape[1]), order="F")
-                out[:, :, s, t] = rows[i]
+                for row in range(0, shape[1], together):
+                    rows = min(together, shape[1] - row)
+                    first = ((frame * nk + plane) * nj + j.start + row) * ni + i.start
+                    part = self._voxels(first, (rows - 1) * ni + wide)
+                    # Row after row begins ``ni`` voxels on; the last one is cut short.
+                    strides = (item, ni * item)
+                    cut = np.lib.stride_tricks.as_strided(part, (wide, rows), strides, writeable=False)
+                    out[:, row : row + rows, s, t] = cut
         return out
+
+    def _voxels(self, first: int, n: int) -> npt.NDArray[Any]:
+        """``n`` voxels as they are stored, from number ``first`` on."""
+        item = self._dtype.itemsize
+        try:
+            data = _pread(self._fd, n * item, self._offset + first * item)
+        except OSError as e:
+            raise InputError(
+                f"{self._info.path} cannot be read ({e.strerror or e}); check the disk it lies on, or copy it "
+                "to another."
+            ) from e
+        if len(data) < n * item:
+            raise InputError(f"{self._info.path} ends inside its voxels; fetch or export it again.")
+        return np.frombuffer(data, self._dtype)
 
 
 def _pread(fd: int, length: int, offset: int) -> bytes:

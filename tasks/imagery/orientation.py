@@ -75,6 +75,29 @@ def native_box(info: ImageInfo, window: Window) -> Window:
     return to_native(window[-3:], axis_map(info.grid["affine"]), shape) + tuple(window[:-3])
 
 
+def native_boxes(
+    info: ImageInfo, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Many half-open boxes at once, as :func:`native_box` turns one.
+
+    Args:
+        info: Of a NIfTI image.
+        low: ``(n, 3)`` as ``z, y, x``.
+        high: As ``low``.
+
+    Returns:
+        Their low and high ends ``(n, 3)`` as ``i, j, k``.
+    """
+    shape = spatial(tuple(info.grid["native_shape"]))
+    first, last = np.empty_like(low), np.empty_like(high)
+    for c, (axis, flip) in enumerate(axis_map(info.grid["affine"])):
+        n = shape[axis]
+        first[:, axis], last[:, axis] = (
+            (low[:, c], high[:, c]) if flip > 0 else (n - high[:, c], n - low[:, c])
+        )
+    return first, last
+
+
 def world(info: ImageInfo, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Canonical index coordinates ``(n, 3)`` ``z, y, x`` as world ``x, y, z`` in mm (RAS+)."""
     affine = np.asarray(info.grid["affine"], float)

@@ -1,14 +1,18 @@
 """Image-wide statistics in one streaming pass: histograms and sums that no order can change.
 
-Integers of up to 16 bits are counted exactly. Other values are counted in bins of their
-float32 bit pattern cut to 11 bits of mantissa, so a percentile is right to 0.05 %; their
-sums are taken per fixed band of the image and added exactly rounded (``math.fsum``).
+Integers of up to 16 bits are counted exactly. Other values are counted twice, in bins of the
+float32 bit pattern cut to 11 bits of mantissa: of the value, and of its distance from a pivot
+(a value near the middle of the first window). A percentile is right to 0.05 % of the value or
+of that distance, whichever is less, so data far from zero (elevations, temperatures, counts
+from 10⁹ on) keep their spread. Sums are taken piece by piece around the pivot, deviations around
+the piece's own mean, and added exactly rounded (``math.fsum``).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,10 @@ from tasks.imagery.tolerant import readable_parts
 
 BAND_BYTES = 32 << 20
 _CUT = 12  # bits of the float32 pattern below the bin
+_BINS = 1 << (32 - _CUT)
+#: Values at a time: what a piece needs besides is a few of these in 8 bytes each.
+_PIECE = 1 << 18
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class ChannelSummary(BaseModel):
@@ -42,13 +50,40 @@ class ChannelSummary(BaseModel):
 
 
 @dataclass
-class _Sums:
-    """Sums of the values above a threshold."""
+class _Spread:
+    """Values above a threshold: their number, sums and histogram around a pivot.
+
+    Attributes:
+        above: The threshold.
+        pivot: A value near the middle of the first that came; a Python integer for integers.
+        count: How many came.
+        pieces: ``(n, mean, squares)`` of each piece: its mean distance from the pivot and the sum
+            of squared deviations from that mean.
+        counts: Histogram of the distances.
+    """
 
     above: float
+    pivot: int | float = 0
     count: int = 0
-    first: list[float] = field(default_factory=list)
-    second: list[float] = field(default_factory=list)
+    pieces: list[tuple[int, float, float]] = field(default_factory=list)
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        if not self.count:
+            self.pivot = np.partition(values, values.size // 2)[values.size // 2].item()
+        distance = _distance(values, self.pivot)
+        mean = float(distance.mean())
+        np.add.at(self.counts, _bin_of(distance), 1)
+        self.count += distance.size
+        distance -= mean
+        self.pieces.append((distance.size, mean, float(np.square(distance, out=distance).sum())))
+
+    def mean_std(self) -> tuple[float, float]:
+        if not self.count:
+            return 0.0, 0.0
+        mean = math.fsum(n * m for n, m, _ in self.pieces) / self.count
+        squares = math.fsum(v for n, m, s in self.pieces for v in (s, n * (m - mean) ** 2))
+        return float(self.pivot + mean), math.sqrt(squares / self.count)
 
 
 class ChannelHistogram:
@@ -57,36 +92,45 @@ class ChannelHistogram:
     Args:
         name: The channel.
         dtype: Of its values.
-        thresholds: Values above which sums are kept separately, besides all values.
+        thresholds: Values above which values are also looked at separately.
     """
 
     def __init__(self, name: str, dtype: np.dtype[Any], *, thresholds: tuple[float, ...] = ()) -> None:
         self.name = name
         self.exact = dtype.kind in "ui" and dtype.itemsize <= 2
         self._base = int(np.iinfo(dtype).min) if self.exact else 0
-        size = int(np.iinfo(dtype).max) - self._base + 1 if self.exact else 1 << (32 - _CUT)
+        size = int(np.iinfo(dtype).max) - self._base + 1 if self.exact else _BINS
         self.counts = np.zeros(size, np.int64)
-        self._sums = [_Sums(t) for t in sorted({-math.inf, *thresholds})]
+        asked = () if self.exact else sorted({-math.inf, *thresholds})
+        self._spreads = {t: _Spread(t) for t in asked}
         self.minimum, self.maximum = math.inf, -math.inf
 
     def add(self, values: npt.NDArray[Any]) -> None:
-        """Adds valid values, any shape."""
+        """Adds valid values, any shape.
+
+        Raises:
+            OverflowError: A value beyond float32, in which models compute; names the value.
+        """
         values = values.reshape(-1)
         if not values.size:
             return
-        self.minimum = min(self.minimum, float(values.min()))
-        self.maximum = max(self.maximum, float(values.max()))
+        low, high = float(values.min()), float(values.max())
+        if max(-low, high) > _FLOAT32_MAX:
+            raise OverflowError(f"{low if -low > high else high:g}")
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        for start in range(0, values.size, _PIECE):
+            self._add(values[start : start + _PIECE])
+
+    def _add(self, values: npt.NDArray[Any]) -> None:
         if self.exact:
-            bins = values.astype(np.int64) - self._base
+            bins = values.astype(np.intp) - self._base
             self.counts += np.bincount(bins, minlength=self.counts.size)
             return
-        self.counts += np.bincount(_bin_of(values), minlength=self.counts.size)
-        for s in self._sums:
-            chosen = values[values > s.above] if s.above > -math.inf else values
-            chosen = chosen.astype(np.float64)
-            s.count += chosen.size
-            s.first.append(float(chosen.sum()))
-            s.second.append(float(np.square(chosen).sum()))
+        np.add.at(self.counts, _bin_of(values), 1)
+        for spread in self._spreads.values():
+            chosen = values[values > spread.above] if spread.above > -math.inf else values
+            if chosen.size:
+                spread.add(chosen)
 
     @property
     def valid(self) -> int:
@@ -95,43 +139,49 @@ class ChannelHistogram:
 
     def mean_std(self, *, above: float | None = None) -> tuple[float, float]:
         """Mean and population standard deviation of values ``> above``; (0, 0) of none."""
+        if not self.exact:
+            return self._spread(above).mean_std()
         threshold = -math.inf if above is None else above
-        if self.exact:
-            value = np.arange(self.counts.size, dtype=np.int64) + self._base
-            chosen = np.where(value > threshold, self.counts, 0)
-            n = int(chosen.sum())
-            # Python integers: the sum of squares of 10¹¹ uint16 values would overflow int64.
-            first = sum(int(v) * int(c) for v, c in zip(value, chosen, strict=True) if c)
-            second = sum(int(v) ** 2 * int(c) for v, c in zip(value, chosen, strict=True) if c)
-            variance = (second * n - first * first) / (n * n) if n else 0.0
-            return (first / n, math.sqrt(max(0.0, variance))) if n else (0.0, 0.0)
-        s = next((s for s in self._sums if s.above == threshold), None)
-        if s is None:
-            raise KeyError(f"sums above {above} were not asked for when the pass began")
-        if not s.count:
-            return 0.0, 0.0
-        mean = math.fsum(s.first) / s.count
-        return mean, math.sqrt(max(0.0, math.fsum(s.second) / s.count - mean * mean))
+        value = np.arange(self.counts.size, dtype=np.int64) + self._base
+        chosen = np.where(value > threshold, self.counts, 0)
+        n = int(chosen.sum())
+        # Python integers: the sum of squares of 10¹¹ uint16 values would overflow int64.
+        first = sum(int(v) * int(c) for v, c in zip(value, chosen, strict=True) if c)
+        second = sum(int(v) ** 2 * int(c) for v, c in zip(value, chosen, strict=True) if c)
+        variance = (second * n - first * first) / (n * n) if n else 0.0
+        return (first / n, math.sqrt(max(0.0, variance))) if n else (0.0, 0.0)
 
     def percentile(self, q: float, *, above: float | None = None) -> float:
         """The ``q``-th percentile of values ``> above``: nearest rank, exact for small integers."""
-        values = self._bin_values()
+        if self.exact:
+            return self._exact_percentile(q, above)
+        spread = self._spread(above)
+        if not spread.count:
+            return 0.0
+        rank = _rank(q, spread.count)
+        near, near_width = _value_at(spread.counts, rank)
+        # The values not above the threshold come first among all.
+        value, width = _value_at(self.counts, self.valid - spread.count + rank)
+        if near_width < width:
+            value = float(spread.pivot + near)
+        least = self.minimum if above is None else max(self.minimum, math.nextafter(above, math.inf))
+        return min(max(value, least), self.maximum)
+
+    def _exact_percentile(self, q: float, above: float | None) -> float:
         counts = self.counts
         if above is not None:
-            first = math.floor(above) - self._base if self.exact else int(_bin_of(np.array([above]))[0])
             counts = counts.copy()
-            counts[: max(0, first + 1)] = 0
+            counts[: max(0, math.floor(above) - self._base + 1)] = 0
         total = int(counts.sum())
         if not total:
             return 0.0
-        rank = min(total, max(1, math.ceil(q / 100 * total)))
-        at = int(np.searchsorted(np.cumsum(counts), rank))
-        return float(min(max(values[at], self.minimum), self.maximum))
+        return float(np.searchsorted(np.cumsum(counts), _rank(q, total)) + self._base)
 
-    def _bin_values(self) -> npt.NDArray[np.float64]:
-        if self.exact:
-            return np.arange(self.counts.size, dtype=np.float64) + self._base
-        return _value_of(np.arange(self.counts.size, dtype=np.uint32))
+    def _spread(self, above: float | None) -> _Spread:
+        try:
+            return self._spreads[-math.inf if above is None else above]
+        except KeyError:
+            raise KeyError(f"values above {above} were not asked for when the pass began") from None
 
     def summary(self) -> ChannelSummary:
         """Numbers for reports."""
@@ -149,39 +199,63 @@ class ChannelHistogram:
         )
 
 
-def _bin_of(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _rank(q: float, total: int) -> int:
+    return min(total, max(1, math.ceil(q / 100 * total)))
+
+
+def _distance(values: npt.NDArray[Any], pivot: int | float) -> npt.NDArray[np.float64]:
+    """``values - pivot`` as float64, subtracted before anything is rounded."""
+    if values.dtype.kind in "iu" and isinstance(pivot, int):
+        furthest = max(pivot - int(values.min()), int(values.max()) - pivot)
+        if furthest < 1 << 63:
+            # Modulo 2⁶⁴, whatever the sign: the difference itself fits.
+            modular = values.astype(np.int64).view(np.uint64) - np.uint64(pivot % (1 << 64))
+            return modular.view(np.int64).astype(np.float64)
+    return values.astype(np.float64) - pivot
+
+
+def _bin_of(values: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Order-preserving bin of float32 bit patterns."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         bits = values.astype(np.float32).view(np.uint32)
     negative = bits >> 31 == 1
     ordered = np.where(negative, ~bits, bits | np.uint32(0x80000000))
-    return (ordered >> _CUT).astype(np.int64)
+    return (ordered >> _CUT).astype(np.intp)
 
 
-def _value_of(bins: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
-    """Middle of each bin (of its bit patterns)."""
-    ordered = (bins << np.uint32(_CUT)) | np.uint32(1 << (_CUT - 1))
-    negative = ordered >> 31 == 0
-    bits = np.where(negative, ~ordered, ordered & np.uint32(0x7FFFFFFF)).astype(np.uint32)
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(bits.view(np.float32).astype(np.float64), nan=0.0)
+def _value_at(counts: npt.NDArray[np.int64], rank: int) -> tuple[float, float]:
+    """The middle of the bin that holds the value of this rank, and the bin's width."""
+    at = int(np.searchsorted(np.cumsum(counts), rank))
+    low, high = _edge(at << _CUT), _edge((at + 1 << _CUT) - 1)
+    # The smallest bins beside zero hold zero itself most often.
+    return (0.0 if low <= 0 <= high else (low + high) / 2), high - low
+
+
+def _edge(ordered: int) -> float:
+    bits = ordered & 0x7FFFFFFF if ordered >> 31 else ~ordered & 0xFFFFFFFF
+    return float(np.array(bits, np.uint32).view(np.float32))
 
 
 def bands(info: ImageInfo, *, limit: int = BAND_BYTES) -> list[Window]:
-    """Fixed bands of whole storage chunks in raster order; they depend on the image alone."""
+    """Fixed windows of whole storage chunks in raster order; they depend on the image alone.
+
+    A window grows along the last axis first and keeps within ``limit`` bytes, so that every
+    chunk is decoded once. A chunk that is larger than that alone is cut, along its first axis first.
+    """
     item = np.dtype(info.dtype).itemsize * len(info.channels)
-    cut = 1 if info.axes[0] == "t" else 0
-    row = item * int(np.prod(info.shape[cut + 1 :], dtype=object))
-    chunk = max(1, info.chunk[cut])
-    rows = max(1, limit // max(1, row))
-    rows = max(chunk, rows // chunk * chunk) if rows >= chunk or row * chunk <= 4 * limit else rows
-    out: list[Window] = []
-    for lead in range(info.shape[0] if cut else 1):
-        head = (slice(lead, lead + 1),) if cut else ()
-        for start in range(0, info.shape[cut], rows):
-            stop = min(start + rows, info.shape[cut])
-            out.append((*head, slice(start, stop), *(slice(0, n) for n in info.shape[cut + 1 :])))
-    return out
+    size = [min(max(1, c), n) for c, n in zip(info.chunk, info.shape, strict=True)]
+    most = max(1, limit // item)
+    for d in range(len(size)):
+        parts = -(-math.prod(size) // most)
+        size[d] = -(-size[d] // min(size[d], parts))
+    for d in reversed(range(len(size))):
+        size[d] = min(info.shape[d], size[d] * max(1, most // math.prod(size)))
+        if size[d] < info.shape[d]:
+            break
+    return [
+        tuple(slice(p, min(p + s, n)) for p, s, n in zip(start, size, info.shape, strict=True))
+        for start in product(*(range(0, n, s) for s, n in zip(size, info.shape, strict=True)))
+    ]
 
 
 def image_statistics(image: Image, *, thresholds: tuple[float, ...] = ()) -> list[ChannelHistogram]:
@@ -190,7 +264,7 @@ def image_statistics(image: Image, *, thresholds: tuple[float, ...] = ()) -> lis
     Corrupt storage chunks are left out; the tiles that need them will be *failed*.
 
     Raises:
-        InputError: No part of the image can be read.
+        InputError: No part of the image can be read, or it holds values beyond float32.
     """
     info = image.info
     dtype = np.dtype(info.dtype)
@@ -199,15 +273,26 @@ def image_statistics(image: Image, *, thresholds: tuple[float, ...] = ()) -> lis
     read = 0
     for band in bands(info):
         for _, pixels in readable_parts(image, band, errors):
-            _add_band(pixels, channels)
+            _add_band(pixels, channels, info)
             read += 1
     if errors and not read:
         raise errors[0]
     return channels
 
 
-def _add_band(pixels: Pixels, channels: list[ChannelHistogram]) -> None:
+def _add_band(pixels: Pixels, channels: list[ChannelHistogram], info: ImageInfo) -> None:
     everything = bool(pixels.valid.all())
     for c, channel in enumerate(channels):
         values = pixels.values[..., c]
-        channel.add(values if everything else values[pixels.valid])
+        try:
+            channel.add(values if everything else values[pixels.valid])
+        except OverflowError as error:
+            remedy = (
+                f"declare it with gdal_edit.py -a_nodata {error}"
+                if info.format == "geotiff"
+                else "set those voxels to NaN or 0"
+            )
+            raise InputError(
+                f"{info.path}: channel {channel.name} holds {error}, beyond float32, probably undeclared "
+                f"nodata; {remedy}."
+            ) from error

@@ -36,6 +36,8 @@ def check_item_free(work: WorkFolder, *, image: Path, digest: str) -> None:
     """
     final, item = work.final, work.item
     remedy = f"give {image} another --item name or another --out"
+    if final.exists() and not final.is_dir():
+        raise InputError(f"{final} is a file and the result needs a folder of this name: {remedy}")
     if final.resolve() in image.resolve().parents:
         raise InputError(f"{image} lies in {final}, the folder of its own result: {remedy}")
     record = read_record(final / RECORD) or read_record(work.root / REPLACED)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from segmodels.bundles.card import Card
 from tasks.codes import codes_of
 from tasks.imagery.geography import lonlat, lonlat_boxes
-from tasks.imagery.orientation import native_box, native_index, world
+from tasks.imagery.orientation import native_boxes, native_index, world
 from tasks.imagery.protocol import ImageInfo
 from tasks.regions.scanner import Regions
 
@@ -66,13 +66,9 @@ def _medical(r: Regions, info: ImageInfo) -> dict[str, Any]:
     out: dict[str, Any] = {"volume_mm3": r.size, "volume_ml": r.size / 1000}
     out |= {f"world_{n}": place[:, i] for i, n in enumerate("xyz")}
     out |= {f"centroid_{n}": native[:, i] for i, n in enumerate("ijk")}
-    boxes = [
-        native_box(info, tuple(slice(int(a), int(h)) for a, h in zip(low, high, strict=True)))
-        for low, high in zip(r.low, r.high, strict=True)
-    ]
+    low, high = native_boxes(info, r.low, r.high)
     for i, n in enumerate("ijk"):
-        out[f"bbox_{n}0"] = np.array([b[i].start for b in boxes], np.int64)
-        out[f"bbox_{n}1"] = np.array([b[i].stop for b in boxes], np.int64)
+        out |= {f"bbox_{n}0": low[:, i], f"bbox_{n}1": high[:, i]}
     return out
 
 

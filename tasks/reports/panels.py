@@ -213,12 +213,13 @@ def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDAr
 
     try:
         file: Any = nib.load(path, keep_file_open=True)
-        native = tuple(file.shape[:3])
+        native = (*file.shape, 1, 1)[:3]
         frame = (0,) * (len(file.shape) - 3)
 
         def slabs() -> Iterator[tuple[int, npt.NDArray[Any]]]:
             for k in range(native[2]):
-                yield k, np.asarray(file.dataobj[(slice(None), slice(None), k, *frame)])
+                at = (slice(None), slice(None), k, *frame)[: len(file.shape)]
+                yield k, np.asarray(file.dataobj[at]).reshape(native[:2])
 
         counts = [np.zeros(n, np.int64) for n in native]
         for k, slab in slabs():

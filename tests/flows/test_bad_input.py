@@ -278,6 +278,7 @@ ODD: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "rotated": (pixels(), {"transform": ROTATED}),
     "south up": (pixels(), {"transform": Affine(10, 0, 5e5, 0, 10, 5e6)}),
     "no CRS": (pixels(), {"crs": None, "transform": Affine(2, 0, 1, 0, -2, 1)}),
+    "no grid": (pixels(), {"crs": None, "transform": None}),
     "over the antimeridian": (pixels(), {"crs": "EPSG:4326", "transform": Affine(0.1, 0, 177, 0, -0.1, 3)}),
     "global": (pixels(36, 72), {"crs": "EPSG:4326", "transform": Affine(5, 0, -180, 0, -5, 90)}),
     "int8": ((pixels().astype("int16") // 2).astype("int8"), {}),

@@ -142,7 +142,7 @@ def test_leaves_what_it_promises(result: Result) -> None:
     extra = {"stac.json"} if result.case.earth else {"mask.json", "mask.tsv"}
     mask = "mask.tif" if result.case.earth else "mask.nii.gz"
     assert {p.name for p in result.folder.iterdir()} == (BOTH - {"mask"}) | extra | {mask}
-    assert set(result.record["files"]) == {p.name for p in result.folder.iterdir()}
+    assert {*result.record["files"], "run.json"} == {p.name for p in result.folder.iterdir()}
     assert all(p.stat().st_size for p in result.folder.iterdir())
     answer = result.answer
     assert (answer["status"], answer["already_done"], answer["failed_tiles"]) == ("done", False, 0)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import zipfile
 
@@ -58,6 +59,7 @@ def test_round_trip(folder):
 
 def test_the_digest_covers_the_card(folder):
     before = load_bundle(folder).digest
+    assert re.fullmatch("sha256:[0-9a-f]{64}", before)
     assert load_bundle(str(folder)).digest == before
     edit_card(folder, version="2")
     assert load_bundle(folder).digest != before

@@ -207,7 +207,7 @@ def test_training_repeats_itself_and_learns() -> None:
             sampler,
             normalise=normalise,
             loss=SparseCrossEntropy(),
-            schedule=Schedule(steps=30, batch=2, learning_rate=2e-2, warmup=5),
+            schedule=Schedule(steps=30, batch=2, learning_rate=2e-2, warmup=5, frozen=0.2),
             augment=flip(0, 1),
             seed=5,
             progress=lambda step, steps, loss: losses.append(loss),

@@ -10,8 +10,11 @@ import pyproj
 import pytest
 from rasterio.crs import CRS
 
+from tasks.errors import InputError
+from tasks.imagery.areas import PixelAreas
 from tasks.imagery.ellipsoid import Ellipsoid
 from tasks.imagery.geography import lonlat, lonlat_box, lonlat_boxes, pixel_areas
+from tasks.imagery.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
 
@@ -200,3 +203,71 @@ def test_many_boxes_equal_one_by_one(name: str, shared_data: Path, tmp_path: Pat
         expected = lonlat_box(info, tuple(box))
         assert expected is not None
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("ny", "nx"), [(1, 1), (37, 1), (1, 6), (5, 9), (37, 53), (2, 2)])
+def test_the_total_is_the_sum_of_all_pixels(ny: int, nx: int) -> None:
+    shape = (37, 53)
+    lattice = 100 + np.random.default_rng(0).random((ny, nx))
+    steps = [(n - 1) / (k - 1) if k > 1 else float(n) for n, k in zip(shape, (ny, nx), strict=True)]
+    areas = PixelAreas(lattice, *steps, "m2")
+    every = areas.at(np.arange(37)[:, None], np.arange(53)[None])
+    assert areas.total(shape) == pytest.approx(math.fsum(every.ravel().tolist()), rel=1e-12)
+
+
+def test_the_total_of_a_huge_grid_needs_no_pixel() -> None:
+    # 10¹⁴ pixels: one by one this would take days.
+    areas = PixelAreas(np.array([[1.0, 3.0], [5.0, 7.0]]), 1e7 - 1, 1e7 - 1, "m2")
+    assert areas.total((10**7, 10**7)) == pytest.approx(4e14, rel=1e-12)
+
+
+def test_boxes_beside_a_pole_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Antarctica in polar stereographic: only the box that holds the pole is looked at alone.
+    info = grid(3031, (1000, 0, -4e6, 0, -1000, 4e6), 8000, 8000)
+    rng = np.random.default_rng(1)
+    low = 4000 + rng.integers(-130, 130, (200, 2))
+    boxes = np.hstack([low, low + rng.integers(1, 100, (200, 2))]).astype(float)
+    holds = ((boxes[:, :2] <= 4000) & (boxes[:, 2:] >= 4000)).all(axis=1)
+    # Those across the antimeridian (straight up from the pole) go alone for another reason.
+    boxes = boxes[holds | (boxes[:, 0] > 4000)][:60]
+    holds = ((boxes[:, :2] <= 4000) & (boxes[:, 2:] >= 4000)).all(axis=1)
+    alone: list[tuple[float, ...]] = []
+
+    def spy(info: ImageInfo, box: tuple[float, float, float, float]) -> tuple[float, ...] | None:
+        alone.append(box)
+        return lonlat_box(info, box)
+
+    monkeypatch.setattr("tasks.imagery.geography.lonlat_box", spy)
+    found = lonlat_boxes(info, boxes)
+    assert 0 < len(alone) < len(boxes) / 2
+    to = pyproj.Transformer.from_crs(3031, 4326, always_xy=True)
+    for box, (west, south, east, north), pole in zip(boxes, found, holds, strict=True):
+        r, c = (np.linspace(a, b, 201) for a, b in ((box[0], box[2]), (box[1], box[3])))
+        lon, lat = to.transform(*np.meshgrid(-4e6 + 1000 * c, 4e6 - 1000 * r))
+        assert north == pytest.approx(lat.max(), abs=1e-7)
+        if pole:
+            assert (west, south, east) == (-180, -90, 180)
+        else:
+            # A twentieth of a pixel: the grid of points may miss the nearest one to the pole by less.
+            assert lat.min() - 5e-4 < south <= lat.min() + 1e-9
+            assert (west, east) == pytest.approx((lon.min(), lon.max()), abs=1e-7)
+
+
+def test_crs_and_transform_must_agree() -> None:
+    utm = (10, 0, 500000, 0, -10, 5300000)
+    check_on_earth(grid(32632, utm, 100, 100))
+    check_on_earth(grid(None, utm, 100, 100))
+    check_on_earth(grid('LOCAL_CS["hall",UNIT["foot",0.3048]]', utm, 100, 100))
+    check_on_earth(grid(MOON, (1, 0, 0, 0, -1, 90), 180, 360))
+    check_on_earth(grid(4807, (1, 0, -200, 0, -1, 100), 200, 400))
+    check_on_earth(grid("+proj=moll", (40000, 0, -18.1e6, 0, -40000, 9.1e6), 455, 905))
+    # Registered at pixel centres, half a pixel beyond either pole.
+    check_on_earth(grid(4326, (1, 0, -180.5, 0, -1, 90.5), 181, 360))
+    with pytest.raises(InputError, match=r"5\.3e\+06°.*gdal_edit"):
+        check_on_earth(grid(4326, utm, 100, 100))
+    with pytest.raises(InputError, match="-95°.*beyond the pole"):
+        check_on_earth(grid(4326, (1, 0, 0, 0, -1, 0), 95, 10))
+    with pytest.raises(InputError, match="no point on the globe.*gdal_edit"):
+        check_on_earth(grid("+proj=moll", (10, 0, 5e7, 0, -10, 5e7), 100, 100))
+    with pytest.raises(InputError, match="no point on the globe"):
+        check_on_earth(grid(3035, (10, 0, 5e9, 0, -10, 5e9), 100, 100))

@@ -20,6 +20,7 @@ from tasks.imagery.open import describe, open_image
 NORTH_UP = Affine(10, 0, 500000, 0, -10, 5300000)
 ROTATED = Affine(8.1, 3.3, 500000, 2.7, -9.4, 5300000)
 GLOBAL = Affine(1, 0, -180, 0, -1, 90)
+HALF = 20037508.342789244
 
 
 def write(path: Path, bands: np.ndarray, **profile: Any) -> Path:
@@ -169,6 +170,16 @@ def test_names_come_from_descriptions(tmp_path: Path) -> None:
     assert open_image(path, scratch=tmp_path).info.channels == ("band1", "nir")
 
 
+def test_names_are_unique_and_never_empty(tmp_path: Path) -> None:
+    given = ["red", "red", "  ", "red_2", "Red", "Confidence", "two\n words", "band3"]
+    path = write(tmp_path / "x.tif", bands("uint8", len(given)))
+    with rasterio.open(path, "r+") as f:
+        for i, name in enumerate(given, 1):
+            f.set_band_description(i, name)
+    names = open_image(path, scratch=tmp_path).info.channels
+    assert names == ("red", "red_3", "band3", "red_2", "Red_4", "Confidence_1", "two words", "band3_2")
+
+
 def test_no_crs_is_noted_and_rotation_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tif", bands("uint8", 1), crs=None, transform=ROTATED)
     info = open_image(path, scratch=tmp_path).info
@@ -186,6 +197,24 @@ def test_no_crs_is_noted_and_rotation_kept(tmp_path: Path) -> None:
         ("EPSG:4326", Affine(1, 0.01, -180, 0, -1, 90), False),
         ("EPSG:4807", Affine(400 / 360, 0, -200, 0, -1, 90), True),
         ("EPSG:3857", Affine(1, 0, -180, 0, -1, 90), False),
+        # South-up, from 0 to 360°, and both.
+        ("EPSG:4326", Affine(1, 0, -180, 0, 1, -90), True),
+        ("EPSG:4326", Affine(1, 0, 0, 0, -1, 90), True),
+        ("EPSG:4326", Affine(1, 0, 0.3, 0, 1, -90), True),
+        # Half the equator of WGS84, π · 6378137 m, left and right of the meridian.
+        ("EPSG:4087", Affine(HALF / 180, 0, -HALF, 0, -1e6, 9e6), True),
+        ("EPSG:4087", Affine(HALF / 180, 0, 0, 0, 1e6, -9e6), True),
+        ("EPSG:4087", Affine(HALF / 180 * (1 + 0.4 / 360), 0, -HALF, 0, -1e6, 9e6), True),
+        ("EPSG:4087", Affine(HALF / 180 * (1 + 0.6 / 360), 0, -HALF, 0, -1e6, 9e6), False),
+        ("EPSG:4087", Affine(HALF / 180, 1, -HALF, 0, -1e6, 9e6), False),
+        ("EPSG:4087", Affine(HALF / 360, 0, -HALF, 0, -1e6, 9e6), False),
+        ("EPSG:4087", Affine(HALF / 90, 0, -HALF, 0, -1e6, 9e6), False),
+        ("EPSG:3857", Affine(HALF / 180, 0, -HALF, 0, -HALF / 9, HALF), True),
+        # The ends of a row are the same meridian nowhere, or on the equator only.
+        ("EPSG:3031", Affine(HALF / 180, 0, -HALF, 0, -1e6, 9e6), False),
+        ("ESRI:54009", Affine(100222.75, 0, -18040096, 0, -1e6, 9e6), False),
+        ("ESRI:54008", Affine(HALF / 180, 0, -HALF, 0, -1e6, 9e6), False),
+        ("EPSG:32632", Affine(HALF / 180, 0, -HALF, 0, -1e6, 9e6), False),
     ],
 )
 def test_wraps(tmp_path: Path, crs: str, transform: Affine, wraps: bool) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import gzip
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tasks.errors import InputError
 from tasks.imagery.open import describe, open_image
-from tasks.imagery.orientation import native_box, native_index, world
+from tasks.imagery.orientation import native_box, native_boxes, native_index, world
 from tasks.imagery.protocol import ImageInfo
 
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
@@ -49,6 +53,11 @@ def test_every_orientation_is_seen_as_canonical(tmp_path: Path, order: Any, flip
     window = (slice(1, z), slice(0, y - 1), slice(1, x - 1))
     np.testing.assert_array_equal(image.read(window).values[..., 0], expected[window])
     np.testing.assert_array_equal(data[native_box(image.info, window)].ravel().sum(), expected[window].sum())
+    box = native_box(image.info, window)
+    low, high = native_boxes(
+        image.info, np.array([[s.start for s in window]]), np.array([[s.stop for s in window]])
+    )
+    assert [slice(*ends) for ends in zip(low[0].tolist(), high[0].tolist(), strict=True)] == list(box)
     # A canonical index, in the file's own axes, is the same voxel and the same point in space.
     point = [[1, 2, 1]]
     i, j, k = native_index(image.info, point)[0]
@@ -202,3 +211,73 @@ def test_notes_on_disagreeing_forms(tmp_path: Path) -> None:
     info = open_image(path, scratch=tmp_path).info
     assert any("no orientation" in n for n in info.notes)
     np.testing.assert_array_equal(info.grid["affine"], nib.load(path).affine)
+
+
+@pytest.mark.parametrize("piece", [1, 40, 1 << 20])
+@pytest.mark.parametrize("gap", [0, 1 << 20])
+def test_windows_in_pieces_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, gap: int
+) -> None:
+    monkeypatch.setattr("tasks.imagery.nifti._PIECE", piece)
+    monkeypatch.setattr("tasks.imagery.nifti._GAP", gap)
+    data = np.random.default_rng(0).integers(-999, 999, (11, 7, 5, 2)).astype(">i2")
+    path = tmp_path / "x.nii"
+    # The file's first axis is the canonical z, as in sagittal scans.
+    nib.Nifti1Image(data, oriented_affine((2, 0, 1), (-1, 1, 1))).to_filename(path)
+    image = open_image(path, scratch=tmp_path)
+    expected = canonical(path)
+    assert image.info.shape == expected.shape == (2, 11, 5, 7)
+    read, most = [], []
+    real = os.pread
+
+    def spy(fd: int, length: int, offset: int) -> bytes:
+        read.append(length)
+        return real(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", spy)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        ends = [sorted(rng.choice(n + 1, 2, replace=False)) for n in expected.shape]
+        window = tuple(slice(int(a), int(b)) for a, b in ends)
+        read.clear()
+        np.testing.assert_array_equal(image.read(window).values[..., 0], expected[window])
+        most.append(max(read))
+        if gap == 0:
+            # Only what is wanted (whole rows where rows are wanted whole).
+            assert sum(read) == 2 * expected[window].size
+    assert max(most) <= max(piece, 11 * 2)
+
+
+def test_a_forgotten_image_gives_its_file_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.nii.gz"
+    nib.Nifti1Image(np.zeros((3, 4, 5), "i2"), np.eye(4)).to_filename(path)
+    image = open_image(path, scratch=tmp_path / "scratch")
+    fd = image._fd  # type: ignore[attr-defined]
+    os.fstat(fd)
+    del image
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_a_closed_image_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.nii"
+    nib.Nifti1Image(np.zeros((3, 4, 5), "i2"), np.eye(4)).to_filename(path)
+    image = open_image(path, scratch=tmp_path)
+    image.close()
+    image.close()
+    with pytest.raises(ValueError, match="is closed"):
+        image.read(everything(image.info))
+
+
+def test_a_bad_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.nii"
+    nib.Nifti1Image(np.zeros((3, 4, 5), "i2"), np.eye(4)).to_filename(path)
+    image = open_image(path, scratch=tmp_path)
+
+    def broken(*_: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", broken)
+    with pytest.raises(InputError, match=r"x\.nii cannot be read \(Input/output error\); check the disk"):
+        image.read(everything(image.info))

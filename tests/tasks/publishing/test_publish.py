@@ -126,6 +126,12 @@ def test_a_folder_of_other_origin_is_refused(tmp_path, record):
         check_item_free(work, image=Path("/data/a.tif"), digest="d")
 
 
+def test_a_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        check_item_free(WorkFolder(tmp_path, "x"), image=Path("/data/a.tif"), digest="d")
+
+
 def test_an_image_inside_its_own_result_is_refused(tmp_path):
     work = staged(tmp_path, mask_tif="m")
     publish(work, record=RECORD)

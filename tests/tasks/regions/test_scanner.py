@@ -199,3 +199,29 @@ def test_a_checkerboard_and_a_spiral_merge_right():
         low, high = low + 2, high - 2
     r = scan(spiral, full=False, rows=1)
     assert r.pixels.tolist() == [int(spiral.sum())]
+
+
+def test_many_components_across_the_seam_are_joined_each_with_its_own():
+    rng = np.random.default_rng(4)
+    codes = (rng.random((400, 9)) < 0.45).astype(np.uint8)
+    values = rng.integers(0, 99, (400, 9, 1)).astype(np.int16)
+    r = scan(codes, values, full=False, wraps=True, rows=50)
+    # Twice side by side: what wraps is the part of a component that lies left of the second seam.
+    roots = label(np.hstack([codes, codes]), connectivity=1)
+    parent = dict(enumerate(range(roots.max() + 1)))
+
+    def find(a):
+        while parent[a] != a:
+            a = parent[a]
+        return a
+
+    for a, b in zip(roots[:, :9].ravel(), roots[:, 9:].ravel(), strict=True):
+        parent[max(find(a), find(b))] = min(find(a), find(b))
+    merged = np.vectorize(find)(roots[:, :9])
+    groups = [merged == k for k in np.unique(merged[codes > 0])]
+    groups.sort(key=lambda g: int(np.flatnonzero(g)[0]))
+    assert r.pixels.tolist() == [int(g.sum()) for g in groups]
+    assert r.first.tolist() == [int(np.flatnonzero(g)[0]) for g in groups]
+    np.testing.assert_allclose(r.means[:, 0], [values[g].mean() for g in groups])
+    assert r.low[:, 1].tolist() == [int(np.argwhere(g)[:, 0].min()) for g in groups]
+    assert r.high[:, 1].tolist() == [int(np.argwhere(g)[:, 0].max()) + 1 for g in groups]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime as dt
 import hashlib
@@ -16,6 +17,7 @@ import rasterio.warp
 from pyproj import CRS
 from shapely.geometry import Point, box, shape
 
+from segmodels.bundles.bundle import load_bundle
 from tasks.reports.footprint import footprint
 from tasks.reports.stac import date_in, write_stac
 
@@ -76,6 +78,16 @@ def test_assets(item: dict[str, Any], tmp_path: Path, earth: Any) -> None:
     assert item["properties"]["mlm:tasks"] == ["semantic-segmentation"]
     assert item["properties"]["mlm:input"][0]["input"]["shape"] == [-1, 256, 256, 4]
     assert all(e.startswith("https://stac-extensions.github.io/") for e in item["stac_extensions"])
+
+
+def test_a_real_bundle_is_named_by_its_digest(earth: Any, tmp_path: Path) -> None:
+    digest = load_bundle("water-ndwi").digest
+    record = earth.record | {"bundle": earth.record["bundle"] | {"digest": digest}}
+    write_stac(tmp_path, record=record, summary=earth.summary, image_info=earth.image.info)
+    href = json.loads((tmp_path / "stac.json").read_text("utf-8"))["assets"]["model"]["href"]
+    start, _, coded = href.partition(";")
+    assert start == "ni:///sha-256"
+    assert base64.urlsafe_b64decode(coded + "=").hex() == digest.removeprefix("sha256:")
 
 
 def test_without_crs_there_is_no_place(earth: Any, tmp_path: Path) -> None:
