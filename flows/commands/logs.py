@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 def set_up_logging(console: Console, *, debug: bool) -> None:
     """Sends segflow's own log to the console; a terminal with a bar gets warnings only."""
     # An image without georeference has a note of its own in the record; rasterio need not say it again.
-    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+    warnings.filterwarnings("ignore", message="(Dataset has no geotransform|The given matrix is equal to)")
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=debug, show_time=False, markup=False)

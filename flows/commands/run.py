@@ -143,7 +143,7 @@ def say(result: RunResult, console: Console) -> None:
         line = f"already done in {result.seconds:.1f} s, nothing recomputed: {result.out}"
     else:
         reused = f", {result.reused_blocks} of them from an earlier run" if result.reused_blocks else ""
-        line = f"{result.status} in {result.seconds:.1f} s ({result.blocks} blocks{reused}): {result.out}"
+        line = f"{result.status} in {result.seconds:.1f} s ({result.blocks} block{'s' * (result.blocks != 1)}{reused}): {result.out}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
     if not result.already_done:
         console.print(f"open {result.out / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
