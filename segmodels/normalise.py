@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -52,17 +52,20 @@ class Normaliser:
         Returns:
             float32 of the same shape.
         """
-        x = values.astype(np.float32)
-        np.clip(x, _row(self.low), _row(self.high), out=x)
-        x -= _row(self.offset)
-        x *= _row(self.scale)
+        # Beyond 2²⁴ float32 has no room for small differences: these are taken in float64.
+        wide = values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
+        x: npt.NDArray[Any] = values.astype(np.float64 if wide else np.float32)
+        if valid is not None and wide:
+            x[~valid] = 0  # what was never measured may be beyond float32
+        low, high, offset, scale = (
+            np.asarray(n, x.dtype) for n in (self.low, self.high, self.offset, self.scale)
+        )
+        np.clip(x, low, high, out=x)
+        x -= offset
+        x *= scale
         if valid is not None:
             x[~valid] = 0
-        return x
-
-
-def _row(numbers: tuple[float, ...]) -> npt.NDArray[np.float32]:
-    return np.asarray(numbers, np.float32)
+        return x.astype(np.float32, copy=False)
 
 
 def make_normaliser(card: Card, statistics: Sequence[ChannelStatistics]) -> Normaliser:

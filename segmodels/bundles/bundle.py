@@ -36,7 +36,7 @@ class Bundle:
         path: Its folder, absolute.
         card: Its card.
         kind: What its model file is.
-        digest: sha256 over the sorted names and digests of its files, card included.
+        digest: ``sha256:…`` over the sorted names and digests of its files, card included.
     """
 
     path: Path
@@ -113,10 +113,10 @@ def file_digest(path: Path) -> str:
 
 
 def bundle_digest(folder: Path, card: Card) -> str:
-    """sha256 over the sorted ``(name, digest)`` of all listed files and the card itself."""
+    """``sha256:…`` over the sorted ``(name, digest)`` of all listed files and the card itself."""
     digests = {**card.digests, CARD: file_digest(folder / CARD)}
     lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def _find(path: str | Path) -> Path:

@@ -127,7 +127,8 @@ def converted(bundle: Bundle) -> Path:
     from platformdirs import user_cache_dir
 
     cache = Path(user_cache_dir("segflow")) / "openvino"
-    folder = cache / f"{bundle.digest}-{version('openvino')}"
+    # No colon: some file systems take none in a name.
+    folder = cache / f"{bundle.digest.replace(':', '-')}-{version('openvino')}"
     file = folder / "model.xml"
     if file.is_file():
         return file

@@ -76,7 +76,8 @@ class PixelAreas:
 def _shares(size: int, step: float, n: int) -> _F:
     """How much each of ``n`` nodes counts in a sum over ``size`` pixels, interpolated linearly."""
     i, u = _cell(np.arange(size) / step, n)
-    return np.bincount(i, 1 - u, minlength=n) + np.bincount(np.minimum(i + 1, n - 1), u, minlength=n)
+    after = np.minimum(i + 1, n - 1)
+    return np.asarray(np.bincount(i, 1 - u, minlength=n) + np.bincount(after, u, minlength=n), float)
 
 
 def _cell(x: _F, n: int) -> tuple[npt.NDArray[np.intp], _F]:

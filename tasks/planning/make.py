@@ -9,6 +9,7 @@ from pathlib import Path
 from segmodels.bundles.card import Card
 from segmodels.normalise import make_normaliser
 from tasks.errors import InputError, UsageError
+from tasks.imagery.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.planning.budget import block_pixel_bytes, budget, check_budget, choose_block
 from tasks.planning.plan import Parameters, Plan
@@ -105,6 +106,7 @@ def make_plan(
     """
     info = image.info
     model_ndim = check_match(info, card)
+    check_on_earth(info)
     tile, overlap = tile_sizes(card, model_ndim, parameters)
     lead = len(info.axes) - model_ndim
     tile, overlap = (1,) * lead + tile, (0,) * lead + overlap

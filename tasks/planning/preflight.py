@@ -9,6 +9,7 @@ from typing import Any
 from segmodels.bundles.bundle import Bundle, load_bundle
 from tasks.errors import InputError, SegflowError
 from tasks.files import writing
+from tasks.imagery.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.planning.make import check_match, tile_sizes
@@ -61,6 +62,7 @@ def preflight(request: Request) -> None:
             image = open_input(request, bundle)
             image.close()
             tile_sizes(bundle.card, check_match(image.info, bundle.card), request.parameters)
+            check_on_earth(image.info)
         except SegflowError:
             drop_scratch(request)
             raise

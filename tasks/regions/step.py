@@ -13,7 +13,7 @@ from tasks.imagery.protocol import Image
 from tasks.imagery.tolerant import read_values
 from tasks.planning.plan import Plan
 from tasks.regions.measure import region_table, summarise
-from tasks.regions.scanner import Regions, RegionScanner
+from tasks.regions.scanner import PixelSizes, RegionScanner, Regions
 from tasks.regions.sizes import pixel_sizes
 from tasks.regions.tables import write_regions
 from tasks.stitching.stitch import Stitch, open_stitch
@@ -32,15 +32,16 @@ def measure_item(work: WorkFolder) -> None:
     image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
     try:
         info = image.info
-        regions = scan(image, open_stitch(plan, work.blocks, info), card=plan.card)
+        sizes = pixel_sizes(info)
+        regions = scan(image, open_stitch(plan, work.blocks, info), card=plan.card, sizes=sizes)
     finally:
         image.close()
     write_regions(work.result, region_table(regions, info=info, card=plan.card), info=info)
-    footprint = pixel_sizes(info).total(info.shape)
+    footprint = sizes.total(info.shape)
     write_summary(work.result, summarise(regions, info=info, card=plan.card, footprint=footprint))
 
 
-def scan(image: Image, stitch: Stitch, *, card: Card) -> Regions:
+def scan(image: Image, stitch: Stitch, *, card: Card, sizes: PixelSizes) -> Regions:
     """Feeds the stitched bands, with the image's values below them, to the scanner."""
     info = image.info
     scanner = RegionScanner(
@@ -49,7 +50,7 @@ def scan(image: Image, stitch: Stitch, *, card: Card) -> Regions:
         region_codes=tuple(c.code for c in card.classes if c.region),
         full=card.connectivity == "full",
         wraps=info.wraps[-1],
-        sizes=pixel_sizes(info),
+        sizes=sizes,
     )
     for band in stitch.bands():
         scanner.feed(band.window, band.codes, band.confidence, read_values(image, band.window))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segmodels.normalise import Normaliser
-from segmodels.training.augment import affine, bias_field, colour, compose, flip, gamma, noise
+from segmodels.training.augment import affine, bias_field, colour, compose, flip, gamma, graft, noise
 from segmodels.training.sampler import EDGES, TileSampler
 from segmodels.training.scoring import predict_codes
 from segmodels.training.statistics import Histogram
@@ -131,6 +131,23 @@ def test_intensity_steps_stay_within_what_they_say_and_leave_labels_alone() -> N
         assert np.ptp(power[image < 250]) < 1e-2
         assert same is labels
         assert np.std(noise(2.0)(image, labels, rng)[0] - image) <= 2.2
+
+
+def test_graft_repaints_only_its_class_and_only_where_the_donor_has_the_other() -> None:
+    image = np.full((12, 12, 2), 10, np.float32)
+    labels = np.zeros((12, 12), np.uint8)
+    labels[2:9, 2:9] = 2
+    look = np.full((12, 12, 2), 100, np.uint8)
+    donor = np.zeros((12, 12), np.uint8)
+    donor[:, 7:] = 1
+    step = graft(lambda: (look, donor), code=2, onto=0, probability=1.0)
+    painted, same = step(image, labels, np.random.default_rng(0))
+    assert same is labels
+    changed = painted[..., 0] != 10
+    np.testing.assert_array_equal(changed, (labels == 2) & (donor == 0))
+    assert 10 + 0.45 * 90 < painted[5, 5, 0] <= 100
+    assert painted[2, 2, 0] < painted[5, 5, 0], "borders stay mixed"
+    assert graft(lambda: (look, donor), code=2, onto=0, probability=0.0)(image, labels, RNG)[0] is image
 
 
 def test_background_zero_stays_zero_under_gamma_and_bias() -> None:

@@ -216,9 +216,9 @@ def test_the_total_is_the_sum_of_all_pixels(ny: int, nx: int) -> None:
 
 
 def test_the_total_of_a_huge_grid_needs_no_pixel() -> None:
-    # 10¹⁴ pixels: one by one this would take days.
-    areas = PixelAreas(np.array([[1.0, 3.0], [5.0, 7.0]]), 1e7 - 1, 1e7 - 1, "m2")
-    assert areas.total((10**7, 10**7)) == pytest.approx(4e14, rel=1e-12)
+    # 10¹² pixels: one by one this would take days.
+    areas = PixelAreas(np.array([[1.0, 3.0], [5.0, 7.0]]), 1e6 - 1, 1e6 - 1, "m2")
+    assert areas.total((10**6, 10**6)) == pytest.approx(4e12, rel=1e-12)
 
 
 def test_boxes_beside_a_pole_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +228,8 @@ def test_boxes_beside_a_pole_are_found_together(monkeypatch: pytest.MonkeyPatch)
     low = 4000 + rng.integers(-130, 130, (200, 2))
     boxes = np.hstack([low, low + rng.integers(1, 100, (200, 2))]).astype(float)
     holds = ((boxes[:, :2] <= 4000) & (boxes[:, 2:] >= 4000)).all(axis=1)
-    # Those across the antimeridian (straight up from the pole) go alone for another reason.
-    boxes = boxes[holds | (boxes[:, 0] > 4000)][:60]
+    # Those across the antimeridian (straight down from the pole) go alone for another reason.
+    boxes = boxes[holds | (boxes[:, 2] < 4000)][:60]
     holds = ((boxes[:, :2] <= 4000) & (boxes[:, 2:] >= 4000)).all(axis=1)
     alone: list[tuple[float, ...]] = []
 
@@ -265,9 +265,9 @@ def test_crs_and_transform_must_agree() -> None:
     check_on_earth(grid(4326, (1, 0, -180.5, 0, -1, 90.5), 181, 360))
     with pytest.raises(InputError, match=r"5\.3e\+06°.*gdal_edit"):
         check_on_earth(grid(4326, utm, 100, 100))
-    with pytest.raises(InputError, match="-95°.*beyond the pole"):
+    with pytest.raises(InputError, match=r"-95°.*beyond the pole"):
         check_on_earth(grid(4326, (1, 0, 0, 0, -1, 0), 95, 10))
-    with pytest.raises(InputError, match="no point on the globe.*gdal_edit"):
+    with pytest.raises(InputError, match=r"no point on the globe.*gdal_edit"):
         check_on_earth(grid("+proj=moll", (10, 0, 5e7, 0, -10, 5e7), 100, 100))
     with pytest.raises(InputError, match="no point on the globe"):
         check_on_earth(grid(3035, (10, 0, 5e9, 0, -10, 5e9), 100, 100))
