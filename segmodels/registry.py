@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from segmodels.architectures.context_unet import context_unet
 from segmodels.architectures.unet import unet
 
 if TYPE_CHECKING:
     import keras
 
-_ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"unet": unet}
+_ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"context_unet": context_unet, "unet": unet}
 
 
 def list_models() -> list[str]:

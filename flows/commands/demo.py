@@ -121,7 +121,8 @@ def train(
     console = Console(stderr=True)
     set_up_logging(console, debug=debug)
     with reported(debug=debug, as_json=False):
-        from flows.demo.training import train_brain, train_earth
+        from flows.demo.brain_training import train_brain
+        from flows.demo.earth_training import train_earth
 
         bundle = (train_earth if name == "earth-water" else train_brain)(out, seed=seed)
     for score, value in bundle.card.scores.items():

@@ -11,14 +11,13 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from flows.demo import brain, earth
+from flows.demo.brain_training import SCORED
 from segmodels.metrics import ConfusionMatrix
 from tasks.imagery.protocol import ImageInfo
 from tasks.regions.scanner import Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
 
 LINES = 512
-#: The anterior half, along y; see ``flows.demo.training``.
-BRAIN_SCORED = slice(117, 233)
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def compare_brain(item: Path) -> Comparison:
         Row(name, voxel * int((codes == code).sum()), voxel * int((truth == code).sum()), "mL")
         for name, code in brain.known_regions().items()
     ]
-    front = (slice(None), BRAIN_SCORED, slice(None))
+    front = (slice(None), SCORED, slice(None))
     matrix = ConfusionMatrix(3).update(truth[front], codes[front])
     scores: dict[str, float] = {}
     for name, code in brain.known_regions().items():

@@ -29,7 +29,6 @@ def unet(
     filters: Sequence[int] = (32, 64, 128, 256, 512),
     norm: Norm = "batch",
     dropout: float = 0.0,
-    relative: bool = False,
     size: Sequence[int | None] | None = None,
     name: str = "unet",
 ) -> keras.Model:
@@ -44,8 +43,6 @@ def unet(
             training, and a prediction does not depend on the rest of its tile),
             ``group`` (at most 8 groups) or ``none``.
         dropout: Rate after the bottleneck.
-        relative: Whether the first level also sees the input minus its local maximum (over
-            about three strides), in which a slow change of gain, as of a coil, is all but gone.
         size: Fixed spatial shape, or None for any multiple of the stride.
         name: Name of the model.
 
@@ -71,7 +68,6 @@ def unet(
     convolution = layers.Conv2D if ndims == 2 else layers.Conv3D
     transposed = layers.Conv2DTranspose if ndims == 2 else layers.Conv3DTranspose
     pooling = layers.MaxPooling2D if ndims == 2 else layers.MaxPooling3D
-    enlarging = layers.UpSampling2D if ndims == 2 else layers.UpSampling3D
 
     def level(x: keras.KerasTensor, width: int, label: str) -> keras.KerasTensor:
         for i in (1, 2):
@@ -93,11 +89,6 @@ def unet(
 
     inputs = keras.Input((*shape, channels), name="image")
     x = inputs
-    if relative:
-        peak = pooling(stride, name="peak_pool")(x)
-        peak = pooling(3, strides=1, padding="same", name="peak_spread")(peak)
-        peak = enlarging(stride, name="peak_enlarge")(peak)
-        x = layers.Concatenate(name="relative")([x, layers.Subtract(name="below_peak")([x, peak])])
     skips = []
     for i, width in enumerate(filters[:-1]):
         x = level(x, width, f"down{i}")

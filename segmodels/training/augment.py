@@ -45,8 +45,8 @@ def colour(*, gain: float = 0.1, offset: float = 0.0) -> Step:
 
     def run(image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         channels = image.shape[-1]
-        factor = rng.uniform(1 - gain, 1 + gain, channels).astype(np.float32)
-        shift = rng.uniform(-offset, offset, channels).astype(np.float32)
+        factor = np.asarray(rng.uniform(1 - gain, 1 + gain, channels), np.float32)
+        shift = np.asarray(rng.uniform(-offset, offset, channels), np.float32)
         return image * factor + shift, labels
 
     return run

@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from segmodels.normalise import Normaliser
 from segmodels.training.augment import Step
-from segmodels.training.sampler import TileSampler
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, float], None]
 """Called with (step, steps, mean loss since the last call)."""
+
+
+class Sampler(Protocol):
+    """Where tiles come from."""
+
+    def draw(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """An image ``(*tile, channels)`` and its labels ``(*tile)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def seed_everything(seed: int) -> None:
 
 def train(
     model: keras.Model,
-    sampler: TileSampler,
+    sampler: Sampler,
     *,
     normalise: Normaliser | None,
     loss: keras.losses.Loss,
@@ -96,6 +104,7 @@ def train(
         warmup_steps=schedule.warmup,
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay, global_clipnorm=1.0)
+    _norms(model, learn=True)
     # XLA's convolutions are slower than oneDNN's on CPUs, in 3-D by far
     model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
     freeze_at = schedule.steps - int(schedule.frozen * schedule.steps)
@@ -103,7 +112,7 @@ def train(
     started, losses = time.monotonic(), []
     for step in range(1, schedule.steps + 1):
         if step == freeze_at + 1:
-            _freeze_norms(model)
+            _norms(model, learn=False)
             model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         images, labels = zip(
             *(_tile(sampler, normalise, augment, rng) for _ in range(schedule.batch)), strict=True
@@ -121,7 +130,7 @@ def train(
 
 
 def _tile(
-    sampler: TileSampler, normalise: Normaliser | None, augment: Step | None, rng: np.random.Generator
+    sampler: Sampler, normalise: Normaliser | None, augment: Step | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     image, labels = sampler.draw()
     image = image.astype(np.float32)
@@ -130,10 +139,10 @@ def _tile(
     return (normalise(image) if normalise else image), np.ascontiguousarray(labels)
 
 
-def _freeze_norms(model: keras.Model) -> None:
-    """A frozen batch norm uses its running statistics, in training too; scale and shift rest as well."""
+def _norms(model: keras.Model, *, learn: bool) -> None:
+    """A batch norm that does not learn uses its running statistics, in training too."""
     import keras
 
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+            layer.trainable = learn

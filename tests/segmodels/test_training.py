@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segmodels.normalise import Normaliser
-from segmodels.training.augment import affine, bias_field, colour, compose, flip, gamma, graft, noise
+from segmodels.training.augment import affine, bias_field, colour, compose, flip, gamma, noise
 from segmodels.training.sampler import EDGES, TileSampler
 from segmodels.training.scoring import predict_codes
 from segmodels.training.statistics import Histogram
@@ -133,23 +133,6 @@ def test_intensity_steps_stay_within_what_they_say_and_leave_labels_alone() -> N
         assert np.std(noise(2.0)(image, labels, rng)[0] - image) <= 2.2
 
 
-def test_graft_repaints_only_its_class_and_only_where_the_donor_has_the_other() -> None:
-    image = np.full((12, 12, 2), 10, np.float32)
-    labels = np.zeros((12, 12), np.uint8)
-    labels[2:9, 2:9] = 2
-    look = np.full((12, 12, 2), 100, np.uint8)
-    donor = np.zeros((12, 12), np.uint8)
-    donor[:, 7:] = 1
-    step = graft(lambda: (look, donor), code=2, onto=0, probability=1.0)
-    painted, same = step(image, labels, np.random.default_rng(0))
-    assert same is labels
-    changed = painted[..., 0] != 10
-    np.testing.assert_array_equal(changed, (labels == 2) & (donor == 0))
-    assert 10 + 0.45 * 90 < painted[5, 5, 0] <= 100
-    assert painted[2, 2, 0] < painted[5, 5, 0], "borders stay mixed"
-    assert graft(lambda: (look, donor), code=2, onto=0, probability=0.0)(image, labels, RNG)[0] is image
-
-
 def test_background_zero_stays_zero_under_gamma_and_bias() -> None:
     image = np.zeros((6, 6, 6, 1), np.float32)
     step = compose(gamma(0.7, 1.4, full=255), bias_field(0.3))
@@ -204,6 +187,7 @@ def test_the_halo_of_a_wrapping_axis_comes_from_the_other_end() -> None:
     np.testing.assert_array_equal(codes, np.roll(image[..., 0], 1, axis=1) > 0)
 
 
+@pytest.mark.slow
 def test_training_repeats_itself_and_learns() -> None:
     from segmodels.losses import SparseCrossEntropy
     from segmodels.registry import build

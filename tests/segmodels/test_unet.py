@@ -83,24 +83,11 @@ def test_it_learns_four_tiny_samples_by_heart(ndims) -> None:  # type: ignore[no
     model = unet(channels=1, logits=3, ndims=ndims, filters=(6, 8))
     model.compile(keras.optimizers.Adam(2e-2), DiceCrossEntropy())
     first = float(model.train_on_batch(x, y))
-    for _ in range(30):
+    for _ in range(80):
         last = float(model.train_on_batch(x, y))
     assert last < 0.2 * first
     right = np.asarray(model(x, training=False)).argmax(-1) == y
     assert right.mean() > 0.97
-
-
-def test_the_relative_input_is_nothing_but_the_distance_below_the_local_peak() -> None:
-    import keras
-
-    model = unet(channels=1, logits=2, filters=(4, 4, 4), relative=True)
-    x = np.random.default_rng(2).normal(size=(1, 24, 16, 1)).astype(np.float32)
-    seen = np.asarray(keras.Model(model.input, model.get_layer("relative").output)(x))[0]
-    blocks = x[0, ..., 0].reshape(6, 4, 4, 4).max(axis=(1, 3))
-    padded = np.pad(blocks, 1, constant_values=-np.inf)
-    peak = np.max([padded[a : a + 6, b : b + 4] for a in range(3) for b in range(3)], axis=0)
-    np.testing.assert_array_equal(seen[..., 0], x[0, ..., 0])
-    np.testing.assert_array_equal(seen[..., 1], x[0, ..., 0] - np.kron(peak, np.ones((4, 4), np.float32)))
 
 
 def test_what_cannot_be_built_is_refused() -> None:
