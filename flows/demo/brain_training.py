@@ -54,7 +54,7 @@ class Recipe:
         bias: Largest relative change of its field.
     """
 
-    steps: int = 1600
+    steps: int = 850
     learning_rate: float = 3e-3
     copies: int = 8
     renew: int = 10
@@ -181,12 +181,13 @@ def train_brain(
     Raises:
         InputError: The package with the template is not installed.
     """
+    from segmodels.training.loop import Schedule, seed_everything, train
+
+    seed_everything(seed)  # before anything imports Keras
     from segmodels.bundles.write import write_bundle
     from segmodels.losses import DiceCrossEntropy
     from segmodels.registry import build
-    from segmodels.training.loop import Schedule, seed_everything, train
 
-    seed_everything(seed)
     recipe = recipe or Recipe()
     t1, truth, card = brain.brain_t1(), brain.brain_truth(), brain_card()
     options: dict[str, Any] = {"channels": 1, "logits": 3, "ndims": 3, "filters": FILTERS}
