@@ -28,7 +28,7 @@ def test_packages_are_found_without_being_imported() -> None:
     import sys
 
     code = (
-        "import sys; from flows.demo import brain, earth, training; "
+        "import sys; from flows.demo import brain, brain_training, earth, earth_training; "
         "from flows.demo.packages import package_file\n"
         "try: package_file('nilearn', 'nothing')\n"
         "except Exception: pass\n"
