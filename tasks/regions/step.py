@@ -13,7 +13,7 @@ from tasks.imagery.protocol import Image
 from tasks.imagery.tolerant import read_values
 from tasks.planning.plan import Plan
 from tasks.regions.measure import region_table, summarise
-from tasks.regions.scanner import PixelSizes, RegionScanner, Regions
+from tasks.regions.scanner import PixelSizes, Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
 from tasks.regions.tables import write_regions
 from tasks.stitching.stitch import Stitch, open_stitch
