@@ -51,6 +51,6 @@ def functions(file: Path) -> list[ast.FunctionDef]:
 
 
 def flow_parameters() -> set[str]:
-    (flow,) = [f for f in functions(ROOT / "flows" / "segment_image.py") if f.name == "segment_image"]
+    (flow,) = [f for f in functions(ROOT / "flows" / "image.py") if f.name == "segment_image"]
     arguments: list[Any] = [*flow.args.args, *flow.args.kwonlyargs]
     return {argument.arg for argument in arguments}
