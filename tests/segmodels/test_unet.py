@@ -102,5 +102,5 @@ def test_what_cannot_be_built_is_refused() -> None:
 def test_registry() -> None:
     assert "unet" in list_models()
     assert build("unet", channels=1, logits=2, filters=(4, 8)).output_shape == (None, None, None, 2)
-    with pytest.raises(ValueError, match="there are unet"):
+    with pytest.raises(ValueError, match="there are context_unet, unet"):
         build("vnet", channels=1, logits=2)
