@@ -107,7 +107,8 @@ def brain_card(*, scores: dict[str, float] | None = None, details: dict[str, Any
             notes=(
                 "Axes (z, y, x). Trained on y 0 to 68 (0 is the back), scored on the anterior half, y 117 "
                 "to 232, all x and z: a training tile is 48 voxels wide along y, and so is the gap, which "
-                "was used for choices only. Left and right of the template are the same, so no split is "
+                "was used for choices. The front was scored (as it is, once) for a trial of 500 steps before the "
+                "number of steps was fixed, so that choice knew of it. Left and right of the template are the same, so no split is "
                 "along x. Training saw copies of the head with gamma 0.7 to 1.4, bias fields within 30 % "
                 "and flips along x, each normalised by its own statistics. Scores: as it is, gamma 0.8 and "
                 "1.25, and a smooth bias field of 20 % and its opposite, normalised likewise. Two "
