@@ -52,10 +52,8 @@ class Normaliser:
         Returns:
             float32 of the same shape.
         """
-        # Beyond 2²⁴ float32 has no room for small differences: these are taken in float64.
-        wide = values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
-        x: npt.NDArray[Any] = values.astype(np.float64 if wide else np.float32)
-        if valid is not None and wide:
+        x: npt.NDArray[Any] = values.astype(self.dtype_for(values.dtype))
+        if valid is not None and x.dtype == np.float64:
             x[~valid] = 0  # what was never measured may be beyond float32
         low, high, offset, scale = (
             np.asarray(n, x.dtype) for n in (self.low, self.high, self.offset, self.scale)
@@ -66,6 +64,12 @@ class Normaliser:
         if valid is not None:
             x[~valid] = 0
         return x.astype(np.float32, copy=False)
+
+    @staticmethod
+    def dtype_for(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+        """In what values of ``dtype`` are computed: beyond 2²⁴ float32 has no room for small differences."""
+        wide = dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize == 4)
+        return np.float64 if wide else np.float32
 
 
 def make_normaliser(card: Card, statistics: Sequence[ChannelStatistics]) -> Normaliser:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segmodels.normalise import Normaliser
+from tasks.blocks.fill import fill_tile
 from tasks.imagery.protocol import Image, Pixels
 from tasks.tiling.grid import Index, Padding, TileGrid
 
@@ -46,12 +47,16 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
         part = image.read(window)
         if values is None:
             if all(len(r) == 1 for r in runs):
-                return Source(tuple(coordinates), part)
+                return Source(tuple(coordinates), _contiguous(part))
             values = np.empty([*lengths, part.values.shape[-1]], part.values.dtype)
         values[at] = part.values
         valid[at] = part.valid
     assert values is not None
     return Source(tuple(coordinates), Pixels(values, valid))
+
+
+def _contiguous(pixels: Pixels) -> Pixels:
+    return Pixels(np.ascontiguousarray(pixels.values), np.ascontiguousarray(pixels.valid))
 
 
 def _runs(coordinates: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -62,25 +67,34 @@ def _runs(coordinates: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return [(a, int(coordinates[a]), int(coordinates[b - 1])) for a, b in zip(starts, ends, strict=True)]
 
 
-def tile_input(
-    source: Source, grid: TileGrid, tile: Index, *, padding: Padding, normaliser: Normaliser, model_ndim: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """One tile's input to the model.
+def fill_input(
+    source: Source,
+    grid: TileGrid,
+    tile: Index,
+    *,
+    padding: Padding,
+    normaliser: Normaliser,
+    out: npt.NDArray[np.float32],
+) -> npt.NDArray[np.bool_]:
+    """Fills one tile's input to the model.
+
+    Args:
+        out: ``(*tile, channels)`` over the model's own axes, C-contiguous: normalised values, 0 where
+            not valid.
 
     Returns:
-        float32 ``(*tile, channels)`` over the model's own axes, normalised, 0 where not
-        valid; and validity ``(*tile)``.
+        Validity ``(*tile)`` over the grid's axes.
     """
     positions, usable = [], []
     for axis, k, have in zip(grid.axes, tile, source.coordinates, strict=True):
         wanted, inside = axis.sources(k, padding)
         positions.append(np.searchsorted(have, wanted))
         usable.append(inside)
-    box = np.ix_(*positions)
-    valid = source.pixels.valid[box]
+    pixels = source.pixels
+    valid = fill_tile(pixels.values, pixels.valid, tuple(positions), normaliser=normaliser, out=out)
     for d, inside in enumerate(usable):
         if not inside.all():
-            valid = valid & inside.reshape([-1 if i == d else 1 for i in range(len(usable))])
-    x = normaliser(source.pixels.values[box], valid)
-    drop = len(grid.axes) - model_ndim
-    return x.reshape(x.shape[drop:]), valid.reshape(valid.shape[drop:])
+            outside = (slice(None),) * d + (~inside,)
+            valid[outside] = False
+            out.reshape(*grid.tile, -1)[outside] = 0
+    return valid

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segmodels.engines.base import Engine
 from tasks.blocks.blockfile import BlockWriter, TileFailure, block_path
-from tasks.blocks.reading import Source, read_source, tile_input
+from tasks.blocks.reading import Source, fill_input, read_source
 from tasks.codes import Codes, codes_of
 from tasks.errors import InputError
 from tasks.files import atomic_write
@@ -70,8 +70,8 @@ def segment_block(
     status = np.zeros(box, np.uint8)
     failures: list[TileFailure] = []
     tiles = list(grid.block_tiles(index))
-    for batch in _batches(plan, image, tiles, low, status, failures):
-        for tile, logits in _predict(plan, engine, batch, status, low, failures):
+    for held, inputs in _batches(plan, image, tiles, low, status, failures):
+        for tile, logits in _predict(plan, engine, held, inputs, status, low, failures):
             add_tile(
                 sums,
                 low,
@@ -82,7 +82,7 @@ def segment_block(
                 quantisation=plan.quantisation,
             )
         if on_tiles:
-            on_tiles(len(batch))
+            on_tiles(len(held))
     _write(plan, index, sums, status, low, codes_of(plan.card), failures, block_path(directory, number))
     return BlockOutcome(number, len(tiles), tuple(failures))
 
@@ -94,29 +94,41 @@ def _batches(
     low: Index,
     status: npt.NDArray[np.uint8],
     failures: list[TileFailure],
-) -> Iterator[list[tuple[Index, npt.NDArray[np.float32]]]]:
-    """Reads, marks nodata, normalises; yields up to ``plan.batch`` inputs at a time."""
-    batch: list[tuple[Index, npt.NDArray[np.float32]]] = []
+) -> Iterator[tuple[list[Index], npt.NDArray[np.float32]]]:
+    """Reads, marks nodata, normalises; yields up to ``plan.batch`` tiles and the batch that holds them."""
+    # One buffer for all batches: an engine is done with it when it answers.
+    inputs = np.zeros((plan.batch, *plan.tile, len(plan.card.channels)), np.float32)
+    held: list[Index] = []
     for tile, source in _sources(plan, image, tiles, low, status, failures):
-        x, valid = tile_input(
+        valid = fill_input(
             source,
             plan.grid,
             tile,
             padding=plan.padding,
             normaliser=plan.normaliser,
-            model_ndim=plan.model_ndim,
+            out=inputs[len(held)],
         )
-        at, inside = _inside(plan, tile, low)
-        seen = valid.reshape(plan.grid.tile)[inside]
-        status[at][~seen] = kernels.NODATA
-        if not seen.any():
+        if not _mark_nodata(plan, tile, low, valid, status):
             continue
-        batch.append((tile, x))
-        if len(batch) == plan.batch:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        held.append(tile)
+        if len(held) == plan.batch:
+            yield held, inputs
+            held = []
+    if held:
+        inputs[len(held) :] = 0
+        yield held, inputs
+
+
+def _mark_nodata(
+    plan: Plan, tile: Index, low: Index, valid: npt.NDArray[np.bool_], status: npt.NDArray[np.uint8]
+) -> bool:
+    """Marks what was not measured; whether anything in the tile was."""
+    if valid.all():
+        return True
+    at, inside = _inside(plan, tile, low)
+    seen = valid[inside]
+    status[at][~seen] = kernels.NODATA
+    return bool(seen.any())
 
 
 def _sources(
@@ -145,34 +157,30 @@ def _sources(
 def _predict(
     plan: Plan,
     engine: Engine,
-    batch: list[tuple[Index, npt.NDArray[np.float32]]],
+    held: list[Index],
+    inputs: npt.NDArray[np.float32],
     status: npt.NDArray[np.uint8],
     low: Index,
     failures: list[TileFailure],
 ) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
     """Runs a batch of fixed shape; a batch that fails is tried tile by tile."""
     try:
-        results = list(engine.logits(_stack(plan, [x for _, x in batch])))[: len(batch)]
+        results = engine.logits(inputs)
     except Exception as error:
-        if len(batch) == 1:
-            _fail(plan, batch[0][0], low, f"{type(error).__name__}: {error}", status, failures)
+        if len(held) == 1:
+            _fail(plan, held[0], low, f"{type(error).__name__}: {error}", status, failures)
             return
-        logger.warning("running %d tiles one by one: %s", len(batch), error)
-        for single in batch:
-            yield from _predict(plan, engine, [single], status, low, failures)
+        logger.warning("running %d tiles one by one: %s", len(held), error)
+        for i, tile in enumerate(held):
+            alone = np.zeros_like(inputs)
+            alone[0] = inputs[i]
+            yield from _predict(plan, engine, [tile], alone, status, low, failures)
         return
-    for (tile, _), logits in zip(batch, results, strict=True):
+    for tile, logits in zip(held, results, strict=False):
         if np.isfinite(logits).all():
             yield tile, logits
         else:
             _fail(plan, tile, low, "the model gave logits that are not finite", status, failures)
-
-
-def _stack(plan: Plan, inputs: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    batch = np.zeros((plan.batch, *inputs[0].shape), np.float32)
-    for i, x in enumerate(inputs):
-        batch[i] = x
-    return batch
 
 
 def _inside(plan: Plan, tile: Index, low: Index) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
