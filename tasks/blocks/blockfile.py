@@ -97,7 +97,8 @@ class BlockWriter:
             self._slabs.append(Slab(kind, slab_low, slab_high, stored))
 
     def _store(self, a: npt.NDArray[Any]) -> Array:
-        codec = Blosc(cname="zstd", clevel=1, shuffle=Blosc.SHUFFLE if a.itemsize > 1 else Blosc.NOSHUFFLE)
+        # LZ4: these files live for minutes, and are read and written at the speed of the whole run.
+        codec = Blosc(cname="lz4", clevel=1, shuffle=Blosc.BITSHUFFLE)
         data = bytes(codec.encode(a))
         entry = Array(self._at, len(data), a.dtype.str, a.shape)
         self._put(data)

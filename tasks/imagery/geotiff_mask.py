@@ -148,6 +148,7 @@ def _to_cog(source: Path, target: Path, *, threads: int) -> None:
     options = {
         "BLOCKSIZE": str(_BLOCK),
         "COMPRESS": "DEFLATE",
+        "LEVEL": "4",  # from 5 on, four times the time for an eighth fewer bytes
         "OVERVIEW_RESAMPLING": "MODE",
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": str(threads),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
@@ -29,6 +30,13 @@ _BINS = 1 << (32 - _CUT)
 #: Values at a time: what a piece needs besides is a few of these in 8 bytes each.
 _PIECE = 1 << 18
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def count_values(values: npt.NDArray[Any], base: int, counts: npt.NDArray[np.int64]) -> None:
+    """Counts integers of up to 16 bits, ``(n,)``, any stride, into ``counts[value - base]``."""
+    for value in values:
+        counts[np.int64(value) - base] += 1
 
 
 class ChannelSummary(BaseModel):
@@ -111,9 +119,14 @@ class ChannelHistogram:
         Raises:
             OverflowError: A value beyond float32, in which models compute; names the value.
         """
-        values = values.reshape(-1)
         if not values.size:
             return
+        if self.exact:
+            count_values(values.reshape(-1), self._base, self.counts)
+            held = np.flatnonzero(self.counts) + self._base
+            self.minimum, self.maximum = float(held[0]), float(held[-1])
+            return
+        values = values.reshape(-1)
         low, high = float(values.min()), float(values.max())
         if max(-low, high) > _FLOAT32_MAX:
             raise OverflowError(f"{low if -low > high else high:g}")
@@ -122,10 +135,6 @@ class ChannelHistogram:
             self._add(values[start : start + _PIECE])
 
     def _add(self, values: npt.NDArray[Any]) -> None:
-        if self.exact:
-            bins = values.astype(np.intp) - self._base
-            self.counts += np.bincount(bins, minlength=self.counts.size)
-            return
         np.add.at(self.counts, _bin_of(values), 1)
         for spread in self._spreads.values():
             chosen = values[values > spread.above] if spread.above > -math.inf else values

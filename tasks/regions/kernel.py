@@ -69,6 +69,7 @@ def scan_slice(
     codes: npt.NDArray[Any],
     confidence: npt.NDArray[np.uint8],
     values: npt.NDArray[Any],
+    zero: int | float,
     sizes: npt.NDArray[np.float64],
     size_step: float,
     is_region: npt.NDArray[np.bool_],
@@ -95,6 +96,7 @@ def scan_slice(
         codes: ``(y, x)``.
         confidence: ``(y, x)``.
         values: ``(y, x, channels)``.
+        zero: Of the type in which a run's values are added: an integer for integers, exact and quick.
         sizes: ``(y, nodes)`` true size of a pixel at lattice nodes ``size_step`` pixels apart;
             one node means it is constant along a line.
         is_region: By code.
@@ -180,12 +182,18 @@ def scan_slice(
             total = np.int64(0)
             for p in range(start, end):
                 total += confidence[y, p]
-                if sizes.shape[1] > 1:
+            if sizes.shape[1] > 1:
+                size = 0.0
+                for p in range(start, end):
                     node = p / size_step
                     k = min(int(node), sizes.shape[1] - 2)
                     f = node - k
-                    real[0] += sizes[y, k] * (1.0 - f) + sizes[y, k + 1] * f
-                for c in range(channels):
-                    real[4 + c] += values[y, p, c]
+                    size += sizes[y, k] * (1.0 - f) + sizes[y, k + 1] * f
+                real[0] += size
+            for c in range(channels):
+                value = zero
+                for p in range(start, end):
+                    value += values[y, p, c]
+                real[4 + c] += value
             row[9] += total
     return labels

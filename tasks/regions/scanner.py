@@ -140,8 +140,11 @@ class RegionScanner:
         start = window[-3].start if len(self._shape) > 2 else window[0].start
         if frame * self._slices + start != self._next:
             raise ValueError(f"bands out of order: expected slice {self._next}, got {window}")
+        flat = len(self._shape) == 2
+        sizes = self._sizes.lines(start, start + codes.shape[0]) if flat else self._sizes.lines(0, 1)
         for i in range(codes.shape[0]):
-            self._slice(frame, start + i, codes[i], confidence[i], values[i])
+            line = sizes[i : i + 1] if flat else np.broadcast_to(sizes, (ny, sizes.shape[1]))
+            self._slice(frame, start + i, codes[i], confidence[i], values[i], np.ascontiguousarray(line))
         self._next += codes.shape[0]
 
     def _slice(
@@ -151,6 +154,7 @@ class RegionScanner:
         codes: npt.NDArray[Any],
         confidence: npt.NDArray[np.uint8],
         values: npt.NDArray[Any],
+        sizes: npt.NDArray[np.float64],
     ) -> None:
         ny, nx = self._ny, self._nx
         flat = len(self._shape) == 2
@@ -158,12 +162,12 @@ class RegionScanner:
         if z == 0:
             self._lines[0][:] = 0
             self._frame_of.append((self._labels, frame))
-        sizes = self._sizes.lines(z, z + 1) if flat else np.broadcast_to(self._sizes.lines(0, 1), (ny, 1))
         self._labels = scan_slice(
             codes,
             confidence,
             values,
-            np.ascontiguousarray(sizes),
+            0 if values.dtype.kind in "iu" and values.dtype.itemsize <= 4 else 0.0,
+            sizes,
             float(self._sizes.col_step),
             self._is_region,
             self._full,

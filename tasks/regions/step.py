@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segmodels.bundles.card import Card
+from tasks.ahead import one_ahead
 from tasks.files import atomic_write
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
@@ -52,8 +53,9 @@ def scan(image: Image, stitch: Stitch, *, card: Card, sizes: PixelSizes) -> Regi
         wraps=info.wraps[-1],
         sizes=sizes,
     )
-    for band in stitch.bands():
-        scanner.feed(band.window, band.codes, band.confidence, read_values(image, band.window))
+    bands = ((b, read_values(image, b.window)) for b in stitch.bands())
+    for band, values in one_ahead(bands):
+        scanner.feed(band.window, band.codes, band.confidence, values)
     return scanner.finish()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.ahead import one_ahead
 from tasks.blocks.blockfile import BlockFile, Slab, TileFailure, block_path
 from tasks.codes import codes_of
 from tasks.imagery.protocol import ImageInfo, MaskWriter, Window
@@ -164,7 +165,7 @@ def open_stitch(plan: Plan, directory: Path, info: ImageInfo) -> Stitch:
 def write_mask(stitch: Stitch, writer: MaskWriter) -> None:
     """Writes every band once, in raster order; removes what was written if it fails."""
     try:
-        for band in stitch.bands():
+        for band in one_ahead(stitch.bands()):
             writer.write(band.window, band.codes)
         writer.finish()
     except BaseException:
