@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from segmodels.normalise import Normaliser
 from tasks.blocks.fill import fill_tile
-from tasks.imagery.protocol import Image, Pixels
+from tasks.imagery.protocol import Image, Pixels, Window
 from tasks.tiling.grid import Index, Padding, TileGrid
 
 
@@ -33,12 +34,8 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
     Raises:
         InputError: The storage cannot be read there.
     """
-    coordinates = []
-    for d, axis in enumerate(grid.axes):
-        used = [axis.sources(k, padding)[0] for k in sorted({t[d] for t in tiles})]
-        coordinates.append(np.unique(np.concatenate(used)))
+    coordinates, runs = _needed(grid, tiles, padding)
     lengths = [len(c) for c in coordinates]
-    runs = [_runs(c) for c in coordinates]
     values: npt.NDArray[np.generic] | None = None
     valid = np.empty(lengths, bool)
     for pieces in product(*runs):
@@ -53,6 +50,25 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
         valid[at] = part.valid
     assert values is not None
     return Source(tuple(coordinates), Pixels(values, valid))
+
+
+def block_windows(grid: TileGrid, *, padding: Padding) -> Iterator[Window]:
+    """Every window that the blocks of a grid will read, in their order."""
+    for number in range(grid.block_count):
+        _, runs = _needed(grid, list(grid.block_tiles(grid.block_index(number))), padding)
+        for pieces in product(*runs):
+            yield tuple(slice(first, last + 1) for _, first, last in pieces)
+
+
+def _needed(
+    grid: TileGrid, tiles: list[Index], padding: Padding
+) -> tuple[list[npt.NDArray[np.int64]], list[list[tuple[int, int, int]]]]:
+    """Per axis, the sorted image coordinates that tiles use, and their consecutive runs."""
+    coordinates = []
+    for d, axis in enumerate(grid.axes):
+        used = [axis.sources(k, padding)[0] for k in sorted({t[d] for t in tiles})]
+        coordinates.append(np.unique(np.concatenate(used)))
+    return coordinates, [_runs(c) for c in coordinates]
 
 
 def _contiguous(pixels: Pixels) -> Pixels:

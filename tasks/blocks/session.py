@@ -11,9 +11,11 @@ from segmodels.bundles.bundle import load_bundle
 from segmodels.engines.base import Engine
 from segmodels.engines.opening import open_engine
 from segmodels.errors import BundleError, EngineError
+from tasks.blocks.reading import block_windows
 from tasks.errors import InputError
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
+from tasks.imagery.shared import SharedImage
 from tasks.planning.plan import Plan
 
 _opening = threading.Lock()
@@ -64,6 +66,8 @@ def _engine_for(plan: Plan) -> Engine:
 def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     plan = Plan.load(plan_path)
     image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    if image.info.format == "geotiff":
+        image = SharedImage(image, block_windows(plan.grid, padding=plan.padding))
     if image.info.shape != plan.grid.shape:
         raise InputError(f"{plan.image} changed while it was being segmented: run again")
     engine = _engine_for(plan)
