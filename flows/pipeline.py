@@ -124,7 +124,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 progress.block()
             close_sessions()
         with stage("stitch"):
-            failures = runner.call(stitch_item, work)
+            stitched = runner.call(stitch_item, work)
         with stage("regions"):
             runner.call(measure_item, work)
         with stage("report"):
@@ -133,7 +133,8 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 planned,
                 plan,
                 planned.info,
-                failures=failures,
+                failures=stitched.failures,
+                seams=stitched.seams,
                 timings=timings,
                 started=started,
                 finished=datetime.now(UTC),
@@ -151,6 +152,6 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         already_done=False,
         blocks=planned.blocks,
         reused_blocks=planned.blocks - len(planned.todo),
-        failed_tiles=len(failures),
+        failed_tiles=len(stitched.failures),
         warnings=tuple(record["warnings"]),
     )

@@ -112,6 +112,21 @@ class Training(_Strict):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+class SeamLimits(_Strict):
+    """How much neighbouring tiles may disagree where they overlap; above it a run is *suspect*.
+
+    The defaults are about five times what the shipped networks show at their own tile and
+    overlap. A model whose classes fill little of an image should set lower ones.
+
+    Attributes:
+        other_class: Share of the pixels that both tiles predict with another class.
+        difference: Mean of ``½ Σ|p - p'|`` over them; with two classes that is ``|Δp|``.
+    """
+
+    other_class: float = Field(default=0.03, ge=0, le=1)
+    difference: float = Field(default=0.05, ge=0, le=1)
+
+
 class Card(_Strict):
     """The whole card.
 
@@ -125,6 +140,7 @@ class Card(_Strict):
         overlap: Default overlap of neighbouring tiles, as a fraction of the tile.
         stride: Total stride of the network; tile sizes and starts are multiples of it.
         spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
+        seams: How much neighbouring tiles may disagree before a run is *suspect*.
     """
 
     format: Literal[1] = 1
@@ -144,6 +160,7 @@ class Card(_Strict):
     blend: Literal["gaussian", "hann", "constant", "crop"] = "gaussian"
     connectivity: Literal["face", "full"] = "full"
     spacing: tuple[float, ...] | None = None
+    seams: SeamLimits = SeamLimits()
     licence: str = ""
     training: Training = Training()
     scores: dict[str, float | str] = Field(default_factory=dict)

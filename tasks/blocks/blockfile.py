@@ -66,6 +66,7 @@ class BlockWriter:
         self._hash = hashlib.sha256()
         self._at = 0
         self._slabs: list[Slab] = []
+        self._attached: dict[str, Array] = {}
         self._put(_MAGIC)
 
     def _put(self, data: bytes) -> None:
@@ -96,6 +97,11 @@ class BlockWriter:
             )
             self._slabs.append(Slab(kind, slab_low, slab_high, stored))
 
+    def attach(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Adds arrays that belong to no box, under names of their own."""
+        for name, a in arrays.items():
+            self._attached[name] = self._store(np.ascontiguousarray(a))
+
     def _store(self, a: npt.NDArray[Any]) -> Array:
         # LZ4: these files live for minutes, and are read and written at the speed of the whole run.
         codec = Blosc(cname="lz4", clevel=1, shuffle=Blosc.BITSHUFFLE)
@@ -106,7 +112,11 @@ class BlockWriter:
 
     def close(self, *, failures: list[TileFailure]) -> None:
         """Writes index and digest."""
-        index = {"slabs": [asdict(s) for s in self._slabs], "failures": [asdict(f) for f in failures]}
+        index = {
+            "slabs": [asdict(s) for s in self._slabs],
+            "attached": {name: asdict(a) for name, a in self._attached.items()},
+            "failures": [asdict(f) for f in failures],
+        }
         text = json.dumps(index, separators=(",", ":")).encode()
         self._put(text)
         self._put(len(text).to_bytes(8, "little"))
@@ -133,21 +143,30 @@ class BlockFile:
             stream.seek(size - _TRAILER - length)
             index = json.loads(stream.read(length))
         self.slabs = [_slab(s) for s in index["slabs"]]
+        self._attached = {name: _array(a) for name, a in index["attached"].items()}
         self.failures = [TileFailure(tuple(f["tile"]), f["reason"]) for f in index["failures"]]
 
     def read(self, slab: Slab, name: str) -> npt.NDArray[Any]:
         """One array of a slab, spatial axes last."""
-        a = slab.arrays[name]
+        return self._decode(slab.arrays[name])
+
+    def attached(self, name: str) -> npt.NDArray[Any] | None:
+        """An array that belongs to no box, or None if there is none of this name."""
+        return self._decode(self._attached[name]) if name in self._attached else None
+
+    def _decode(self, a: Array) -> npt.NDArray[Any]:
         with self.path.open("rb") as stream:
             stream.seek(a.offset)
             data = Blosc().decode(stream.read(a.length))
         return np.frombuffer(data, a.dtype).reshape(a.shape)
 
 
+def _array(raw: dict[str, Any]) -> Array:
+    return Array(raw["offset"], raw["length"], raw["dtype"], tuple(raw["shape"]))
+
+
 def _slab(raw: dict[str, Any]) -> Slab:
-    arrays = {
-        k: Array(v["offset"], v["length"], v["dtype"], tuple(v["shape"])) for k, v in raw["arrays"].items()
-    }
+    arrays = {k: _array(v) for k, v in raw["arrays"].items()}
     return Slab(raw["kind"], tuple(raw["low"]), tuple(raw["high"]), arrays)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segmodels.engines.base import Engine
+from tasks.blocks.audit import BlockSeams
 from tasks.blocks.blockfile import BlockWriter, TileFailure, block_path
 from tasks.blocks.reading import Source, fill_input, read_source
 from tasks.codes import Codes, codes_of
@@ -70,6 +71,7 @@ def segment_block(
     status = np.zeros(box, np.uint8)
     failures: list[TileFailure] = []
     tiles = list(grid.block_tiles(index))
+    seams = BlockSeams(grid, index, planes=plan.quantisation.planes)
     for held, inputs in _batches(plan, image, tiles, low, status, failures):
         for tile, logits in _predict(plan, engine, held, inputs, status, low, failures):
             add_tile(
@@ -81,9 +83,12 @@ def segment_block(
                 blend=plan.blend,
                 quantisation=plan.quantisation,
             )
+            seams.add(tile, logits.reshape(*grid.tile, -1), status)
         if on_tiles:
             on_tiles(len(held))
-    _write(plan, index, sums, status, low, codes_of(plan.card), failures, block_path(directory, number))
+    _write(
+        plan, index, sums, status, low, codes_of(plan.card), failures, seams, block_path(directory, number)
+    )
     return BlockOutcome(number, len(tiles), tuple(failures))
 
 
@@ -215,6 +220,7 @@ def _write(
     low: Index,
     codes: Codes,
     failures: list[TileFailure],
+    seams: BlockSeams,
     path: Path,
 ) -> None:
     high = plan.grid.block_span(index)[1]
@@ -236,4 +242,5 @@ def _write(
                 writer.add("final", cell.low, {"codes": done, "confidence": confidence})
             else:
                 writer.add("sums", cell.low, {"sums": part, "status": part_status})
+        writer.attach(seams.arrays())
         writer.close(failures=failures)

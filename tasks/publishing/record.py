@@ -13,17 +13,18 @@ from tasks.imagery.protocol import ImageInfo
 from tasks.planning.plan import RESULT_VERSION, Plan
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
+from tasks.stitching.audit import SeamAudit, seam_suspicions
 
 Status = Literal["done", "partial", "suspect"]
 #: More failures than this are counted, not listed.
 LISTED_FAILURES = 100
 
 
-def status_of(plan: Plan, failures: tuple[TileFailure, ...]) -> Status:
+def status_of(failures: tuple[TileFailure, ...], suspicions: tuple[str, ...]) -> Status:
     """*partial* if a tile failed, *suspect* if the input or result looks wrong, else *done*."""
     if failures:
         return "partial"
-    return "suspect" if plan.suspicions else "done"
+    return "suspect" if suspicions else "done"
 
 
 def build_record(
@@ -33,13 +34,15 @@ def build_record(
     info: ImageInfo,
     *,
     failures: tuple[TileFailure, ...],
+    seams: SeamAudit,
     timings: dict[str, float],
     started: datetime,
     finished: datetime,
 ) -> dict[str, Any]:
     """Everything that a reader needs to judge and repeat the run."""
     card, grid = plan.card, plan.grid
-    warnings = [*plan.notes, *plan.suspicions]
+    suspicions = (*plan.suspicions, *seam_suspicions(seams, card.seams))
+    warnings = [*plan.notes, *suspicions]
     if failures:
         warnings.append(
             f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}; "
@@ -48,7 +51,7 @@ def build_record(
     return {
         "segflow": version("segflow"),
         "result_version": RESULT_VERSION,
-        "status": status_of(plan, failures),
+        "status": status_of(failures, suspicions),
         "item": plan.item,
         "input": {
             "path": str(plan.image.resolve()),
@@ -99,6 +102,7 @@ def build_record(
             "computed": len(planned.todo),
             "reused": planned.blocks - len(planned.todo),
         },
+        "seams": seams.as_json(card.seams),
         "failed_tiles": [asdict(f) for f in failures[:LISTED_FAILURES]],
         "failed_tile_count": len(failures),
         "warnings": warnings,

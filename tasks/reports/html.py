@@ -16,6 +16,7 @@ from tasks.reports.panels import Panel, panels
 from tasks.reports.pictures import CONVENTION, compose, save, swatch
 from tasks.reports.provenance import provenance
 from tasks.reports.region_rows import region_table
+from tasks.reports.seams import seam_section
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,6 +74,7 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         classes_left_out=max(0, len(summary["classes"]) - MANY),
         ledger=_ledger(summary, unit),
         regions=region_table(regions, record=record, unit=unit),
+        seams=seam_section(record),
         statistics=_statistics(record),
         statistics_left_out=max(0, len(record["statistics"]) - MANY),
         warnings=[words.shorten(w, 1000) for w in record["warnings"][:MANY]],

@@ -14,8 +14,8 @@ STATUS_MEANING = {
     "done": "Every tile was predicted and nothing looks out of the ordinary.",
     "partial": "Some tiles failed. Their pixels are marked as failed and belong to no class; "
     "all others are final.",
-    "suspect": "Every tile was predicted, but something about this input is unlike what the model "
-    "was made for. Read the warnings before using the numbers.",
+    "suspect": "Every tile was predicted, but the input is unlike what the model was made for, or "
+    "neighbouring tiles contradict each other. Read the warnings before using the numbers.",
 }
 
 

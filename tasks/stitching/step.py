@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 
 from tasks.blocks.blockfile import TileFailure
 from tasks.errors import SegflowError
@@ -10,15 +11,26 @@ from tasks.files import writing
 from tasks.imagery.open import open_image
 from tasks.imagery.writers import create_mask, mask_name
 from tasks.planning.plan import RESULT_VERSION, Plan
+from tasks.stitching.audit import SeamAudit, join_seams
 from tasks.stitching.stitch import open_stitch, write_mask
 from tasks.work import WorkFolder
 
 
-def stitch_item(work: WorkFolder) -> tuple[TileFailure, ...]:
-    """Writes the mask of a run whose blocks are finished into its result folder.
+@dataclass(frozen=True)
+class Stitched:
+    """What the stitch says of a run besides its mask.
 
-    Returns:
-        Tiles that failed.
+    Attributes:
+        failures: Tiles that failed.
+        seams: How much neighbouring tiles disagree.
+    """
+
+    failures: tuple[TileFailure, ...]
+    seams: SeamAudit
+
+
+def stitch_item(work: WorkFolder) -> Stitched:
+    """Writes the mask of a run whose blocks are finished into its result folder.
 
     Raises:
         SegflowError: Every tile failed, so there is nothing to publish.
@@ -43,9 +55,10 @@ def stitch_item(work: WorkFolder) -> tuple[TileFailure, ...]:
             tags=mask_tags(plan),
         )
         write_mask(stitch, writer)
+        seams = join_seams(plan, work.blocks, axes=image.info.axes)
     finally:
         image.close()
-    return tuple(failures)
+    return Stitched(tuple(failures), seams)
 
 
 def mask_tags(plan: Plan) -> dict[str, str]:

@@ -28,6 +28,7 @@ def write(folder, number=3, rows=40):
         writer = BlockWriter(stream)
         writer.add("sums", (7, 9), arrays)
         writer.add("final", (0, 0), {"codes": arrays["status"][:1], "confidence": arrays["status"][:1]})
+        writer.attach({"rows": arrays["status"][:, :3]})
         writer.close(failures=[TileFailure((1, 2), "why")])
     return arrays
 
@@ -36,6 +37,8 @@ def test_arrays_come_back(tmp_path):
     arrays = write(tmp_path, rows=3 * SLAB_BYTES // (50 * 9))
     file = BlockFile(block_path(tmp_path, 3), verify=True)
     assert file.failures == [TileFailure((1, 2), "why")]
+    np.testing.assert_array_equal(file.attached("rows"), arrays["status"][:, :3])
+    assert file.attached("columns") is None
     slabs = [s for s in file.slabs if s.kind == "sums"]
     assert len(slabs) >= 3
     assert slabs[0].low == (7, 9)

@@ -106,12 +106,28 @@ def make_record(
         "statistics": statistics,
         "timings": {"plan": 1.4, "segment": 21.7, "stitch": 0.9, "regions": 2.2, "report": 1.1},
         "blocks": {"total": 6, "computed": 4, "reused": 2},
+        "seams": make_seams(info),
         "failed_tiles": [],
         "warnings": [],
         "command": f"segflow run archive/{info.path.name} --model earth-water --out results",
         "started": "2026-03-04T10:11:12Z",
         "finished": "2026-03-04T10:11:40Z",
         "machine": {"python": "3.11.7", "platform": "Linux-x86_64"},
+    }
+
+
+def make_seams(info: ImageInfo) -> dict[str, Any]:
+    """Every axis with 1,200 pixels of which 6 got another class, all of them in the worst pair."""
+    found = {"pairs": 8, "pixels": 1200, "other_class": 0.005, "difference": 0.0123}
+    worst = {"pairs": 1, "pixels": 150, "other_class": 0.04, "difference": 0.09}
+    ndim = len(info.shape)
+    place = {"tiles": [[0] * ndim, [0] * (ndim - 1) + [1]], "low": [0] * ndim, "high": [64] * ndim}
+    return {
+        **found,
+        "pairs": 8 * ndim,
+        "pixels": 1200 * ndim,
+        "limits": {"other_class": 0.03, "difference": 0.05},
+        "axes": [{"axis": a, **found, "worst": place | worst} for a in info.axes],
     }
 
 

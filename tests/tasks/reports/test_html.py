@@ -152,6 +152,27 @@ def test_volumes_speak_of_voxels(brain: Any, tmp_path: Path) -> None:
     assert "Input. Axial, slice 22 of 44" in alts
 
 
+def test_seams_in_words(sample: Any, tmp_path: Path) -> None:
+    text = Page(report(sample, tmp_path)).words()
+    ndim = len(sample.image.info.shape)
+    cell = "voxels" if ndim == 3 else "pixels"
+    assert f"0.50 % of the {cell} where two tiles overlap got another class" in text
+    assert "differ by 0.012 on average" in text
+    assert f"{'left to right' if ndim == 3 else 'columns'} (x) 8 1,200 0.50 % 0.012 4.00 %" in text
+    assert f"all {8 * ndim} {1200 * ndim:,} 0.50 % 0.012 4.00 %" in text
+    assert "suspect above 3.00 % with another class, or above a mean difference of 0.05" in text
+
+
+def test_seams_that_agree_and_seams_that_are_not_there(earth: Any, tmp_path: Path) -> None:
+    same = earth.record["seams"] | {"other_class": 0.0, "difference": 0.0}
+    text = Page(report(earth, tmp_path, record=earth.record | {"seams": same})).words()
+    assert "Neighbouring tiles agree" in text
+    none = same | {"pairs": 0, "pixels": 0, "other_class": None, "difference": None, "axes": []}
+    text = Page(report(earth, tmp_path, record=earth.record | {"seams": none})).words()
+    assert "no seam could be compared" in text
+    assert "Pairs of tiles" not in text
+
+
 def test_the_largest_regions_first(earth: Any, tmp_path: Path) -> None:
     n = 1000
     rng = np.random.default_rng(2)
