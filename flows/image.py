@@ -32,7 +32,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 def _run_name() -> str:
     asked = flow_run.parameters
     item = asked.get("item") or item_id(Path(str(asked["image"])))
-    return f"{item} with {Path(str(asked['model'])).name}"
+    part = " (preview)" if asked.get("window") or asked.get("aoi") else ""
+    return f"{item}{part} with {Path(str(asked['model'])).name}"
 
 
 _threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
@@ -66,6 +67,12 @@ def segment_image(
     engine: Annotated[Engine, Field(description="What runs the model.")] = "auto",
     precision: Annotated[Precision, Field(description="Arithmetic of the model.")] = "auto",
     force: Annotated[bool, Field(description="Compute again even if this result exists.")] = False,
+    window: Annotated[
+        str | None, Field(description="Only a box: 100:612,200:712, or world:/wgs84: coordinates.")
+    ] = None,
+    aoi: Annotated[
+        Path | None, Field(description="Only the area of these polygons, or of this mask.")
+    ] = None,
     command: Annotated[str, Field(description="How to repeat the run, for its record.")] = "",
 ) -> RunResult:
     """Segments one image: plan, blocks, stitch, regions, report, publish.
@@ -88,6 +95,8 @@ def segment_image(
         engine=engine,
         precision=precision,
         force=force,
+        window=window,
+        aoi=aoi,
         command=command,
     )
     return run_item(request, runner=PrefectRunner(), progress=attached(ArtifactProgress()))

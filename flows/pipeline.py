@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from flows.runner import Runner
 from tasks.blocks.session import close_sessions
+from tasks.planning.estimate import Pace
 from tasks.planning.plan import Plan
 from tasks.planning.preflight import find_done
 from tasks.planning.request import Request
@@ -120,13 +121,16 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         work, plan = planned.work, Plan.load(planned.work.plan)
         progress.planned(planned, plan)
         with stage("segment"):
-            for _ in runner.blocks(planned, workers=request.workers):
+            first = time.perf_counter()
+            ended = []
+            for outcome in runner.blocks(planned, workers=request.workers):
+                ended.append((time.perf_counter() - first, outcome.tiles))
                 progress.block()
             close_sessions()
         with stage("stitch"):
             stitched = runner.call(stitch_item, work)
         with stage("regions"):
-            runner.call(measure_item, work)
+            scan = runner.call(measure_item, work)
         with stage("report"):
             record = build_record(
                 request,
@@ -138,6 +142,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 timings=timings,
                 started=started,
                 finished=datetime.now(UTC),
+                pace=Pace(tuple(ended), workers=request.workers, scan=scan),
             )
             runner.call(report_item, work, record)
         progress.stage("publish")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.errors import UsageError
 from tasks.planning.plan import Parameters
+from tasks.planning.preview import area_parameters, preview_suffix
 from tasks.planning.request import Request
 from tasks.work import item_id
 
@@ -24,26 +25,30 @@ def make_request(
     engine: str = "auto",
     precision: str = "auto",
     force: bool = False,
+    window: str | None = None,
+    aoi: Path | None = None,
     command: str = "",
 ) -> Request:
     """Builds a request; paths are taken as given.
 
     Raises:
-        UsageError: An item name or an overlap that cannot be used.
+        UsageError: An item name, an overlap or an area that cannot be used.
     """
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
+    area = area_parameters(window=window, aoi=aoi)
     parameters = Parameters(
-        tile=tuple(tile) if tile else None, overlap=overlap, engine=engine, precision=precision
+        tile=tuple(tile) if tile else None, overlap=overlap, engine=engine, precision=precision, **area
     )
     return Request(
         image=image,
         model=model,
         out=out,
-        item=item_id(image, name=item),
+        item=item_id(image, name=item) + (preview_suffix(**area) if item is None else ""),
         parameters=parameters,
         block=block,
         workers=workers,
         force=force,
+        aoi=aoi,
         command=command,
     )

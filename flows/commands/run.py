@@ -39,6 +39,18 @@ def run(
     block: Annotated[
         int | None, typer.Option(help="Pixels of a block along each axis (unit of resume).", min=1)
     ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            help="Preview of a box: ROWS,COLUMNS (or I,J,K) as 100:612,200:712; or "
+            "world:XMIN,YMIN,XMAX,YMAX in the image's coordinates (mm of a volume: three and three); or "
+            "wgs84:WEST,SOUTH,EAST,NORTH."
+        ),
+    ] = None,
+    aoi: Annotated[
+        Path | None,
+        typer.Option(help="Preview of an area: a file with polygons, or a mask on the image's grid."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Blocks computed at once.", min=1, max=32)] = 2,
     engine: Annotated[Engine, typer.Option(help="What runs the model.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the model.")] = "auto",
@@ -75,6 +87,8 @@ def run(
             tile=parse_tile(tile),
             overlap=overlap,
             block=block,
+            window=window,
+            aoi=aoi,
             workers=workers,
             engine=engine,
             precision=precision,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segmodels.normalise import Normaliser
 from tasks.blocks.fill import fill_tile
 from tasks.imagery.protocol import Image, Pixels, Window
+from tasks.tiling.area import Area, block_tiles
 from tasks.tiling.grid import Index, Padding, TileGrid
 
 
@@ -52,10 +53,13 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
     return Source(tuple(coordinates), Pixels(values, valid))
 
 
-def block_windows(grid: TileGrid, *, padding: Padding) -> Iterator[Window]:
+def block_windows(grid: TileGrid, *, padding: Padding, area: Area | None = None) -> Iterator[Window]:
     """Every window that the blocks of a grid will read, in their order."""
     for number in range(grid.block_count):
-        _, runs = _needed(grid, list(grid.block_tiles(grid.block_index(number))), padding)
+        tiles = block_tiles(grid, grid.block_index(number), area)
+        if not tiles:
+            continue
+        _, runs = _needed(grid, tiles, padding)
         for pieces in product(*runs):
             yield tuple(slice(first, last + 1) for _, first, last in pieces)
 

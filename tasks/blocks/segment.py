@@ -20,6 +20,7 @@ from tasks.files import atomic_write
 from tasks.imagery.protocol import Image
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
+from tasks.tiling.area import block_tiles, mark_skipped
 from tasks.tiling.blend import add_tile, finish
 from tasks.tiling.grid import Index
 
@@ -70,7 +71,8 @@ def segment_block(
     sums = np.zeros((plan.quantisation.planes, *box), plan.quantisation.dtype)
     status = np.zeros(box, np.uint8)
     failures: list[TileFailure] = []
-    tiles = list(grid.block_tiles(index))
+    tiles = block_tiles(grid, index, plan.area)
+    mark_skipped(status, low, grid=grid, index=index, tiles=tiles, code=kernels.NODATA)
     seams = BlockSeams(grid, index, planes=plan.quantisation.planes)
     for held, inputs in _batches(plan, image, tiles, low, status, failures):
         for tile, logits in _predict(plan, engine, held, inputs, status, low, failures):

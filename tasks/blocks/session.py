@@ -67,7 +67,7 @@ def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     plan = Plan.load(plan_path)
     image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
     if image.info.format == "geotiff":
-        image = SharedImage(image, block_windows(plan.grid, padding=plan.padding))
+        image = SharedImage(image, block_windows(plan.grid, padding=plan.padding, area=plan.area))
     if image.info.shape != plan.grid.shape:
         raise InputError(f"{plan.image} changed while it was being segmented: run again")
     engine = _engine_for(plan)

@@ -20,6 +20,7 @@ from segmodels.bundles.card import ClassCard
 from tasks.codes import special_codes
 from tasks.files import writing
 from tasks.imagery import orientation
+from tasks.imagery.crop import move_origin
 from tasks.imagery.mask_files import fsync_replace, need_space, remove
 from tasks.imagery.nifti import read_header
 from tasks.imagery.protocol import ImageInfo, Window
@@ -122,6 +123,8 @@ def _filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
 def _header(info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]) -> Any:
     """The input's header with only the data's description changed; always little-endian."""
     header = read_header(info.path).as_byteswapped("<")
+    if "offset" in info.grid:
+        move_origin(header, info.grid["offset"])
     header.set_data_dtype(dtype)
     pixdim = header["pixdim"].copy()
     header.set_data_shape(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segmodels.bundles.card import Card
@@ -14,6 +15,7 @@ from tasks.imagery.protocol import Image, ImageInfo
 from tasks.planning.budget import block_pixel_bytes, budget, check_budget, choose_block
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
+from tasks.tiling.area import Area
 from tasks.tiling.grid import Index, make_grid
 from tasks.tiling.weights import choose_quantisation
 
@@ -91,6 +93,7 @@ def make_plan(
     block: int | None = None,
     workers: int = 2,
     folder: Path | None = None,
+    area: Area | None = None,
 ) -> Plan:
     """Plans a run: one streaming pass over the image, no model.
 
@@ -98,6 +101,7 @@ def make_plan(
         block: Pixels of a block per model axis, rounded to whole tiles; None chooses.
         workers: Blocks in flight, for the memory figure.
         folder: Where the run writes; given, memory and disk are checked before any pixel is read.
+        area: What a preview computes; everything else is planned for the whole image.
 
     Raises:
         InputError: The image has no valid pixel, does not fit the model, or needs more memory
@@ -120,7 +124,8 @@ def make_plan(
     grid = make_grid(info.shape, tile=tile, overlap=overlap, block=chosen, wraps=info.wraps)
     # Neither blocks nor workers may change it: it can change the last bits of a network's output.
     batch = max(1, min(BATCH_TILES, grid.tile_count, BATCH_PIXELS // math.prod(tile)))
-    needs = budget(info, grid, quantisation, batch=batch, card=card, workers=workers)
+    seen = info if area is None else replace(info, shape=area.shape)
+    needs = budget(seen, grid, quantisation, batch=batch, card=card, workers=workers)
     if folder is not None:
         check_budget(needs, folder, path=info.path)
     statistics = image_statistics(image, thresholds=_thresholds(card))
@@ -140,6 +145,7 @@ def make_plan(
         blend=card.blend,
         quantisation=quantisation,
         batch=batch,
+        area=area,
         normaliser=make_normaliser(card, statistics),
         statistics=tuple(s.summary() for s in statistics),
         peak_memory_bytes=needs.memory,

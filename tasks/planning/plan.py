@@ -13,6 +13,7 @@ from segmodels.bundles.card import Card
 from segmodels.normalise import Normaliser
 from tasks.files import atomic_write
 from tasks.planning.statistics import ChannelSummary
+from tasks.tiling.area import Area
 from tasks.tiling.grid import Index, Padding, TileGrid
 from tasks.tiling.weights import Blend, Quantisation
 
@@ -28,6 +29,8 @@ class Parameters(BaseModel):
         overlap: Fraction (< 1) or pixels (≥ 1), or None for the card's.
         engine: Engine asked for.
         precision: Precision asked for.
+        window: Box of a preview, as given.
+        aoi: Digest of the file that holds a preview's area.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,10 +39,21 @@ class Parameters(BaseModel):
     overlap: float | None = None
     engine: str = "auto"
     precision: str = "auto"
+    window: str | None = None
+    aoi: str | None = None
+
+    @property
+    def preview(self) -> bool:
+        """Whether only a part of the image is asked for."""
+        return self.window is not None or self.aoi is not None
 
     def digest(self) -> str:
         """``sha256:…`` of the parameters and of the result version."""
-        text = json.dumps({"result_version": RESULT_VERSION, **self.model_dump()}, sort_keys=True)
+        # What a whole image's run does not know leaves its digest as it is.
+        unset = {name for name in ("window", "aoi") if getattr(self, name) is None}
+        text = json.dumps(
+            {"result_version": RESULT_VERSION, **self.model_dump(exclude=unset)}, sort_keys=True
+        )
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -58,6 +72,7 @@ class Plan(BaseModel):
         grid: Tiles and blocks over the image's axes.
         model_ndim: How many of the last axes the model sees.
         batch: Fixed batch size.
+        area: What a preview computes; None for the whole image.
         statistics: Per channel, over all valid pixels.
         peak_memory_bytes: Bound of the whole process tree.
         disk_bytes: Bound of what the run writes, work files included.
@@ -83,6 +98,7 @@ class Plan(BaseModel):
     blend: Blend
     quantisation: Quantisation
     batch: int
+    area: Area | None = None
     normaliser: Normaliser
     statistics: tuple[ChannelSummary, ...]
     peak_memory_bytes: int
@@ -95,6 +111,13 @@ class Plan(BaseModel):
         """Tile over the model's axes."""
         return self.grid.tile[len(self.grid.axes) - self.model_ndim :]
 
+    @property
+    def bounds(self) -> tuple[Index, Index]:
+        """First pixel and end of what the results show: the image, or a preview's window."""
+        if self.area is None:
+            return (0,) * len(self.grid.axes), self.grid.shape
+        return self.area.low, self.area.high
+
     def key(self) -> str:
         """Names the work folder: block files are reused only under the same key."""
         fields: dict[str, Any] = self.model_dump(
@@ -102,6 +125,8 @@ class Plan(BaseModel):
             include={"image_digest", "bundle_digest", "engine", "precision", "library", "grid", "batch"},
         )
         fields |= {"parameters": self.parameters.digest()}
+        if self.area is not None:
+            fields |= {"area": self.area.digest}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, path: Path) -> None:

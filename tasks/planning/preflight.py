@@ -13,6 +13,7 @@ from tasks.imagery.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.planning.make import check_match, tile_sizes
+from tasks.planning.preview import check_same_extent, find_area
 from tasks.planning.request import Request
 from tasks.publishing.digests import input_digest
 from tasks.publishing.ownership import owned
@@ -31,6 +32,7 @@ def find_done(request: Request) -> dict[str, Any] | None:
     digest = input_digest(request.image)
     final = request.work().final
     check_item_free(request.work(), image=request.image, digest=digest)
+    check_same_extent(request, final)
     return is_done(
         final,
         image_digest=digest,
@@ -63,6 +65,7 @@ def preflight(request: Request) -> None:
             image.close()
             tile_sizes(bundle.card, check_match(image.info, bundle.card), request.parameters)
             check_on_earth(image.info)
+            find_area(request, image.info)
         except SegflowError:
             drop_scratch(request)
             raise

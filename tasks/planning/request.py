@@ -22,6 +22,7 @@ class Request:
         block: Pixels of a block per model axis, None to choose; does not change the result.
         workers: Blocks in flight.
         force: Compute again even if this very result is published.
+        aoi: File with the area of a preview, whose digest the parameters hold.
         command: How to reproduce the run, for the record.
     """
 
@@ -33,6 +34,7 @@ class Request:
     block: int | None = None
     workers: int = 2
     force: bool = False
+    aoi: Path | None = None
     command: str = ""
 
     def work(self, key: str = "") -> WorkFolder:

@@ -13,8 +13,10 @@ from tasks.files import writing
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.make import make_plan
 from tasks.planning.preflight import drop_scratch, open_input
+from tasks.planning.preview import find_area
 from tasks.planning.request import Request
 from tasks.publishing.digests import input_digest
+from tasks.tiling.area import tiles_by_block
 from tasks.work import WorkFolder
 
 
@@ -26,7 +28,7 @@ class Planned:
         work: Folders of the run.
         todo: Numbers of the blocks still to be computed.
         blocks: Blocks in all; the others are reused.
-        tiles: Tiles in all.
+        tiles: Tiles in all that the run needs; of a preview, fewer than the grid has.
         info: The image's header.
     """
 
@@ -60,6 +62,7 @@ def plan_item(request: Request) -> Planned:
             block=request.block,
             workers=request.workers,
             folder=request.work().scratch,
+            area=find_area(request, image.info),
         )
     except SegflowError:
         drop_scratch(request)
@@ -75,5 +78,6 @@ def plan_item(request: Request) -> Planned:
     with writing(work.blocks):
         work.blocks.mkdir(parents=True, exist_ok=True)
     plan.write(work.plan)
-    todo = tuple(n for n in range(plan.grid.block_count) if not is_finished(work.blocks, n))
-    return Planned(work, todo, plan.grid.block_count, plan.grid.tile_count, image.info)
+    counts = tiles_by_block(plan.grid, plan.area)
+    todo = tuple(n for n in counts if not is_finished(work.blocks, n))
+    return Planned(work, todo, len(counts), sum(counts.values()), image.info)

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from tasks.blocks.blockfile import TileFailure
 from tasks.imagery.protocol import ImageInfo
+from tasks.planning.estimate import Pace
 from tasks.planning.plan import RESULT_VERSION, Plan
+from tasks.planning.preview import preview_record
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
 from tasks.stitching.audit import SeamAudit, seam_suspicions
@@ -38,11 +40,13 @@ def build_record(
     timings: dict[str, float],
     started: datetime,
     finished: datetime,
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Everything that a reader needs to judge and repeat the run."""
     card, grid = plan.card, plan.grid
     suspicions = (*plan.suspicions, *seam_suspicions(seams, card.seams))
-    warnings = [*plan.notes, *suspicions]
+    preview = preview_record(plan, info, timings=timings, pace=pace or Pace())
+    warnings = [*([preview["sentence"]] if preview else []), *plan.notes, *suspicions]
     if failures:
         warnings.append(
             f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}; "
@@ -87,6 +91,7 @@ def build_record(
             "normaliser": {k: [str(v) for v in values] for k, values in asdict(plan.normaliser).items()},
             "probability_scale": plan.quantisation.probability_scale,
         },
+        "preview": preview,
         "parameters_digest": plan.parameters.digest(),
         "plan": {
             "tiles": planned.tiles,

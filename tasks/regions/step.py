@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segmodels.bundles.card import Card
 from tasks.ahead import one_ahead
+from tasks.codes import codes_of
 from tasks.files import atomic_write
-from tasks.imagery.open import open_image
-from tasks.imagery.protocol import Image
+from tasks.imagery.protocol import Image, ImageInfo
 from tasks.imagery.tolerant import read_values
 from tasks.planning.plan import Plan
+from tasks.planning.preview import open_seen
 from tasks.regions.measure import region_table, summarise
 from tasks.regions.scanner import PixelSizes, Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
@@ -23,23 +27,48 @@ from tasks.work import WorkFolder
 SUMMARY = "summary.json"
 
 
-def measure_item(work: WorkFolder) -> None:
+def measure_item(work: WorkFolder) -> float:
     """Writes ``regions.parquet``, ``regions.csv`` and ``summary.json`` into the result folder.
+
+    Returns:
+        Seconds that grow with the image.
 
     Raises:
         OutputError: They cannot be written.
     """
     plan = Plan.load(work.plan)
-    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    image = open_seen(plan, scratch=work.scratch)
     try:
         info = image.info
         sizes = pixel_sizes(info)
+        if plan.area is not None:
+            warm_up(info, card=plan.card, sizes=sizes)  # or compiling would pass for work that grows
+        begin = time.perf_counter()
         regions = scan(image, open_stitch(plan, work.blocks, info), card=plan.card, sizes=sizes)
+        seconds = time.perf_counter() - begin
     finally:
         image.close()
     write_regions(work.result, region_table(regions, info=info, card=plan.card), info=info)
     footprint = sizes.total(info.shape)
     write_summary(work.result, summarise(regions, info=info, card=plan.card, footprint=footprint))
+    return seconds
+
+
+def warm_up(info: ImageInfo, *, card: Card, sizes: PixelSizes) -> None:
+    """Compiles what the scanner runs, on two pixels of the image's own types."""
+    shape = (1,) * (len(info.shape) - 1) + (2,)
+    scanner = RegionScanner(
+        shape,
+        channels=len(info.channels),
+        region_codes=tuple(c.code for c in card.classes if c.region),
+        full=card.connectivity == "full",
+        wraps=False,
+        sizes=sizes,
+    )
+    codes = np.full(shape, card.classes[-1].code, codes_of(card).dtype)
+    values = np.zeros((*shape, len(info.channels)), info.dtype)
+    scanner.feed(tuple(slice(0, n) for n in shape), codes, np.zeros(shape, np.uint8), values)
+    scanner.finish()
 
 
 def scan(image: Image, stitch: Stitch, *, card: Card, sizes: PixelSizes) -> Regions:

@@ -59,6 +59,8 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
     """The page as text."""
     unit = words.size_unit(summary)
     script = _asset("report.js")
+    preview = (record.get("preview") or {}).get("sentence", "")
+    warnings = [w for w in record["warnings"] if w != preview]
     return _template().render(
         record=record,
         item=words.shorten(record["item"], 200),
@@ -77,8 +79,9 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         seams=seam_section(record),
         statistics=_statistics(record),
         statistics_left_out=max(0, len(record["statistics"]) - MANY),
-        warnings=[words.shorten(w, 1000) for w in record["warnings"][:MANY]],
-        warnings_left_out=max(0, len(record["warnings"]) - MANY),
+        preview=preview,
+        warnings=[words.shorten(w, 1000) for w in warnings[:MANY]],
+        warnings_left_out=max(0, len(warnings) - MANY),
         notes=[words.shorten(n, 1000) for n in record["input"]["notes"][:MANY]],
         failed_tiles=record["failed_tiles"][:MANY],
         failed_left_out=record.get("failed_tile_count", len(record["failed_tiles"]))

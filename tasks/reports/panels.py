@@ -99,8 +99,10 @@ def _raster(info: ImageInfo, mask_path: Path, record: dict[str, Any], *, size: i
     shown = display_channels(info.channels)
     # Never more pixels than the file has: small images are enlarged afterwards, unsmoothed.
     rows, columns = (min(n, m) for n, m in zip(fit(height, width, size), (height, width), strict=True))
-    values = _decimated(info.path, shown, len(info.channels), (rows, columns), categories=False)
-    codes = _decimated(mask_path, (0,), 1, (rows, columns), categories=True)[0]
+    offset = info.grid.get("offset", (0, 0))
+    window = ((offset[0], offset[0] + height), (offset[1], offset[1] + width))
+    values = _decimated(info.path, shown, len(info.channels), (rows, columns), window, categories=False)
+    codes = _decimated(mask_path, (0,), 1, (rows, columns), ((0, height), (0, width)), categories=True)[0]
     layers = [paint.stretch(v, *r) for v, r in zip(values, ranges(record, shown), strict=True)]
     base = np.stack(layers * (3 if len(layers) == 1 else 1), axis=-1)
     full = fit(height * pixel_height, width * pixel_width, size)
@@ -114,9 +116,15 @@ def _raster(info: ImageInfo, mask_path: Path, record: dict[str, Any], *, size: i
 
 
 def _decimated(
-    path: Path, shown: tuple[int, ...], channels: int, shape: tuple[int, int], *, categories: bool
+    path: Path,
+    shown: tuple[int, ...],
+    channels: int,
+    shape: tuple[int, int],
+    window: tuple[tuple[int, int], tuple[int, int]],
+    *,
+    categories: bool,
 ) -> npt.NDArray[Any]:
-    """Bands of a raster at a lower resolution; GDAL works strip by strip and prefers overviews.
+    """Bands of a raster's window (rows, columns) at a lower resolution; GDAL works strip by strip and prefers overviews.
 
     Declared nodata counts only where a cell holds nothing else.
     """
@@ -130,10 +138,14 @@ def _decimated(
             visible = [i for i, c in enumerate(file.colorinterp, 1) if c != ColorInterp.alpha]
             order = visible if len(visible) == channels else list(file.indexes)
             bands = [order[i] for i in shown]
-            cheap = bool(file.overviews(bands[0])) or file.width * file.height <= AVERAGE_LIMIT
+            (top, bottom), (left, right) = window
+            cheap = bool(file.overviews(bands[0])) or (right - left) * (bottom - top) <= AVERAGE_LIMIT
             smooth = Resampling.mode if categories else Resampling.average
             out: npt.NDArray[Any] = file.read(
-                bands, out_shape=(len(bands), *shape), resampling=smooth if cheap else Resampling.nearest
+                bands,
+                window=window,
+                out_shape=(len(bands), *shape),
+                resampling=smooth if cheap else Resampling.nearest,
             )
             return out
     except RasterioError as error:

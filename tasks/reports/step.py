@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tasks.files import writing
-from tasks.imagery.open import open_image
 from tasks.planning.plan import Plan
+from tasks.planning.preview import open_seen
 from tasks.regions.step import SUMMARY
 from tasks.reports.bids import write_bids
 from tasks.reports.html import write_report
@@ -27,7 +27,7 @@ def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
     folder = work.result
     summary = json.loads((folder / SUMMARY).read_bytes())
     regions = pq.read_table(folder / "regions.parquet")
-    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    image = open_seen(plan, scratch=work.scratch)
     try:
         with writing(folder):
             write_report(folder, record=record, summary=summary, regions=regions, image=image)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from tasks.blocks.blockfile import TileFailure
 from tasks.errors import SegflowError
 from tasks.files import writing
-from tasks.imagery.open import open_image
 from tasks.imagery.writers import create_mask, mask_name
 from tasks.planning.plan import RESULT_VERSION, Plan
+from tasks.planning.preview import open_seen
 from tasks.stitching.audit import SeamAudit, join_seams
 from tasks.stitching.stitch import open_stitch, write_mask
+from tasks.tiling.area import tiles_by_block
 from tasks.work import WorkFolder
 
 
@@ -41,11 +42,11 @@ def stitch_item(work: WorkFolder) -> Stitched:
         if work.result.exists():
             shutil.rmtree(work.result)
         work.result.mkdir(parents=True)
-    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    image = open_seen(plan, scratch=work.scratch)
     try:
         stitch = open_stitch(plan, work.blocks, image.info)
         failures = stitch.failures()
-        if len(failures) == plan.grid.tile_count:
+        if len(failures) == sum(tiles_by_block(plan.grid, plan.area).values()):
             raise SegflowError(f"every tile of {plan.image} failed, the first because: {failures[0].reason}")
         writer = create_mask(
             image.info,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tasks.imagery.protocol import ImageInfo, MaskWriter, Window
 from tasks.planning.budget import stitch_rows
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
+from tasks.tiling.area import block_tiles, tiles_by_block
 from tasks.tiling.blend import finish
 from tasks.tiling.grid import Cell, Index
 
@@ -31,7 +33,7 @@ class Band:
     """Finished lines of the mask.
 
     Attributes:
-        window: Where they lie; bands follow one another in raster order.
+        window: Where they lie in the mask; bands follow one another in raster order.
         codes: ``(*window)``, uint8 or uint16.
         confidence: ``(*window)``, uint8, 255 = certain, 0 where nothing was predicted.
     """
@@ -58,24 +60,24 @@ class Stitch:
 
     def bands(self) -> Iterator[Band]:
         """Every band, in raster order."""
-        shape = self._plan.grid.shape
-        cut = len(shape) - 3 if len(shape) > 3 else 0
-        for lead in np.ndindex(*shape[:cut]):
-            for start in range(0, shape[cut], self._rows):
-                stop = min(start + self._rows, shape[cut])
-                low = (*lead, start, *(0 for _ in shape[cut + 1 :]))
-                high = (*(i + 1 for i in lead), stop, *shape[cut + 1 :])
+        first, end = self._plan.bounds
+        cut = len(end) - 3 if len(end) > 3 else 0
+        for lead in product(*map(range, first[:cut], end[:cut])):
+            for start in range(first[cut], end[cut], self._rows):
+                stop = min(start + self._rows, end[cut])
+                low = (*lead, start, *first[cut + 1 :])
+                high = (*(i + 1 for i in lead), stop, *end[cut + 1 :])
                 yield self._band(low, high)
 
     def failures(self) -> list[TileFailure]:
         """Failed tiles of all blocks, in block order."""
         out: list[TileFailure] = []
-        for number in range(self._plan.grid.block_count):
+        for number in tiles_by_block(self._plan.grid, self._plan.area):
             path = block_path(self._directory, number)
             if path.exists():
                 out += BlockFile(path).failures
             else:
-                tiles = self._plan.grid.block_tiles(self._plan.grid.block_index(number))
+                tiles = block_tiles(self._plan.grid, self._plan.grid.block_index(number), self._plan.area)
                 out += [TileFailure(t, "its block did not finish") for t in tiles]
         return out
 
@@ -104,7 +106,9 @@ class Stitch:
                     codes=codes,
                 )
         self._files = {n: f for n, f in self._files.items() if n in used}
-        window = tuple(slice(a, h) for a, h in zip(low, high, strict=True))
+        if plan.area is not None:
+            plan.area.clear(out, confidence, low, high, code=codes.nodata)
+        window = tuple(slice(a - o, h - o) for a, h, o in zip(low, high, plan.bounds[0], strict=True))
         return Band(window, out, confidence)
 
     def _file(self, number: int) -> BlockFile | None:
