@@ -1,6 +1,6 @@
 """Prefect flows, and the ``segflow`` command line.
 
-``from flows import segment_image`` gives the flow; nothing heavy is imported before it is asked for.
+``from flows import segment_image, plan_image`` gives the flow and its plan; nothing heavy is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.image import segment_image
+    from flows.plan import plan_image
 
-__all__ = ["segment_image"]
+__all__ = ["segment_image", "plan_image"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from flows.image import segment_image
 
         return segment_image
+    if name == "plan_image":
+        from flows.plan import plan_image
+
+        return plan_image
     raise AttributeError(f"module 'flows' has no attribute {name!r}")

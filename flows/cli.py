@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import demo, models, run
+from flows.commands import demo, models, plan, run
 
 app = typer.Typer(
     name="segflow",
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.add_typer(models.app, name="models")
 app.add_typer(demo.app, name="demo")
 

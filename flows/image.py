@@ -27,6 +27,7 @@ from tasks.work import item_id
 
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "method"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
 def _run_name() -> str:
@@ -64,6 +65,18 @@ def segment_image(
     ] = None,
     block: Annotated[int | None, Field(description="Pixels of a block along each axis.", ge=1)] = None,
     workers: Annotated[int, Field(description="Blocks computed at once.", ge=1, le=32)] = 2,
+    memory: Annotated[
+        str | None,
+        Field(
+            description="Memory that the run may use, as 2GB; fewer or smaller blocks then. None: the machine's."
+        ),
+    ] = None,
+    blend: Annotated[
+        Blend | None, Field(description="How overlapping tiles are weighed; by default the card's way.")
+    ] = None,
+    cpu_fallback: Annotated[
+        bool, Field(description="Go on with the CPU if a GPU's memory is not enough for one tile.")
+    ] = False,
     engine: Annotated[Engine, Field(description="What runs the model.")] = "auto",
     precision: Annotated[Precision, Field(description="Arithmetic of the model.")] = "auto",
     force: Annotated[bool, Field(description="Compute again even if this result exists.")] = False,
@@ -92,6 +105,9 @@ def segment_image(
         overlap=overlap,
         block=block,
         workers=workers,
+        memory=memory,
+        blend=blend,
+        cpu_fallback=cpu_fallback,
         engine=engine,
         precision=precision,
         force=force,

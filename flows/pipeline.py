@@ -123,7 +123,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         with stage("segment"):
             first = time.perf_counter()
             ended = []
-            for outcome in runner.blocks(planned, workers=request.workers):
+            for outcome in runner.blocks(planned, workers=plan.workers):
                 ended.append((time.perf_counter() - first, outcome.tiles))
                 progress.block()
             close_sessions()

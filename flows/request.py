@@ -6,9 +6,11 @@ import math
 from pathlib import Path
 
 from tasks.errors import UsageError
+from tasks.planning.amount import parse_bytes
 from tasks.planning.plan import Parameters
 from tasks.planning.preview import area_parameters, preview_suffix
 from tasks.planning.request import Request
+from tasks.tiling.weights import Blend
 from tasks.work import item_id
 
 
@@ -22,6 +24,10 @@ def make_request(
     overlap: float | None = None,
     block: int | None = None,
     workers: int = 2,
+    memory: str | int | None = None,
+    blend: Blend | None = None,
+    cpu_fallback: bool = False,
+    server: bool = True,
     engine: str = "auto",
     precision: str = "auto",
     force: bool = False,
@@ -32,13 +38,19 @@ def make_request(
     """Builds a request; paths are taken as given.
 
     Raises:
-        UsageError: An item name, an overlap or an area that cannot be used.
+        UsageError: An item name, an overlap, an area or an amount of memory that cannot be used.
     """
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
     area = area_parameters(window=window, aoi=aoi)
     parameters = Parameters(
-        tile=tuple(tile) if tile else None, overlap=overlap, engine=engine, precision=precision, **area
+        tile=tuple(tile) if tile else None,
+        overlap=overlap,
+        engine=engine,
+        precision=precision,
+        blend=blend,
+        cpu_fallback=cpu_fallback,
+        **area,
     )
     return Request(
         image=image,
@@ -48,6 +60,8 @@ def make_request(
         parameters=parameters,
         block=block,
         workers=workers,
+        server=server,
+        memory=parse_bytes(memory) if isinstance(memory, str) else memory,
         force=force,
         aoi=aoi,
         command=command,

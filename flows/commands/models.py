@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from segmodels.bundles.card import Card
 
 app = typer.Typer(help="List, show and verify model bundles.", no_args_is_help=True)
 
@@ -85,7 +88,7 @@ def show(
         ("classes", ", ".join(f"{c.code} {c.name}" for c in card.classes)),
         ("channels", ", ".join(f"{c.name} ({c.units})" if c.units else c.name for c in card.channels)),
         ("normalise", ", ".join(n.kind for n in card.normalise)),
-        ("tile, overlap", f"{'×'.join(map(str, card.tile))}, {card.overlap:g}; stride {card.stride}"),
+        ("tile, overlap", f"{'×'.join(map(str, card.tile))}, {_overlap(card)}; stride {card.stride}"),
         ("blend, padding", f"{card.blend}, {card.padding}"),
         ("licence", card.licence),
         ("trained on", card.training.data),
@@ -97,6 +100,14 @@ def show(
         if value:
             facts.add_row(name, escape(value))
     console.print(facts, highlight=False)
+
+
+def _overlap(card: Card) -> str:
+    if card.overlap is not None:
+        return f"{card.overlap:g}"
+    if card.receptive_radius is not None:
+        return f"{'×'.join(map(str, card.receptive_radius))} pixels, the receptive field's radius"
+    return "a quarter"
 
 
 @app.command("verify")

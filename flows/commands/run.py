@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "method"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
 def run(
@@ -52,6 +53,23 @@ def run(
         typer.Option(help="Preview of an area: a file with polygons, or a mask on the image's grid."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Blocks computed at once.", min=1, max=32)] = 2,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory that the run may use, as 2GB: smaller or fewer blocks at once, the same mask.",
+            show_default=False,
+        ),
+    ] = None,
+    blend: Annotated[
+        Blend | None, typer.Option(help="How overlapping tiles are weighed; by default the card's way.")
+    ] = None,
+    cpu_fallback: Annotated[
+        bool,
+        typer.Option(
+            "--cpu-fallback/--no-cpu-fallback",
+            help="Go on with the CPU (needs openvino) if a GPU's memory is not enough for one tile.",
+        ),
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="What runs the model.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the model.")] = "auto",
     direct: Annotated[
@@ -90,6 +108,9 @@ def run(
             window=window,
             aoi=aoi,
             workers=workers,
+            memory=memory,
+            blend=blend,
+            cpu_fallback=cpu_fallback,
             engine=engine,
             precision=precision,
             force=force,
@@ -132,7 +153,7 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
         # What goes wrong is said once, by this command, not three times with Prefect's tracebacks.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     prepare_environment()
-    request = make_request(**options)
+    request = make_request(**options, server=not direct)
     done = already_done(request)
     if done is not None:
         return done

@@ -127,6 +127,18 @@ class SeamLimits(_Strict):
     difference: float = Field(default=0.05, ge=0, le=1)
 
 
+class EmptyRule(_Strict):
+    """When a tile is empty, so that it counts as the first class without being run.
+
+    Attributes:
+        below: A tile is empty if all its valid values, as they are in the image, are below this.
+        channel: The one channel that is looked at, by position; None looks at all.
+    """
+
+    below: float
+    channel: int | None = Field(default=None, ge=0)
+
+
 class Card(_Strict):
     """The whole card.
 
@@ -137,10 +149,13 @@ class Card(_Strict):
             logit separates the second class from the first.
         normalise: One entry for all channels, or one per channel.
         tile: Default tile, one size per model axis, slowest axis first.
-        overlap: Default overlap of neighbouring tiles, as a fraction of the tile.
+        overlap: Default overlap of neighbouring tiles, as a fraction of the tile; None takes
+            ``receptive_radius``, or a quarter where that is unknown.
+        receptive_radius: Pixels per model axis within which the input decides an output, as measured.
         stride: Total stride of the network; tile sizes and starts are multiples of it.
         spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
         seams: How much neighbouring tiles may disagree before a run is *suspect*.
+        empty: When a tile need not be run; None runs every tile that has a valid pixel.
     """
 
     format: Literal[1] = 1
@@ -154,13 +169,15 @@ class Card(_Strict):
     channels: tuple[ChannelCard, ...] = Field(min_length=1)
     normalise: tuple[Normalise, ...] = Field(default=(NormaliseNone(),), min_length=1)
     tile: tuple[int, ...] = Field(min_length=1)
-    overlap: float = Field(default=0.25, ge=0, lt=1)
+    overlap: float | None = Field(default=None, ge=0, lt=1)
+    receptive_radius: tuple[int, ...] | None = None
     stride: int = Field(default=1, ge=1)
     padding: Literal["reflect", "edge", "zero"] = "reflect"
     blend: Literal["gaussian", "hann", "constant", "crop"] = "gaussian"
     connectivity: Literal["face", "full"] = "full"
     spacing: tuple[float, ...] | None = None
     seams: SeamLimits = SeamLimits()
+    empty: EmptyRule | None = None
     licence: str = ""
     training: Training = Training()
     scores: dict[str, float | str] = Field(default_factory=dict)
@@ -175,6 +192,8 @@ class Card(_Strict):
             raise ValueError("activation 'sigmoid' takes exactly two classes")
         if len(self.normalise) not in (1, len(self.channels)):
             raise ValueError("normalise needs one entry, or one per channel")
+        if self.empty is not None and (self.empty.channel or 0) >= len(self.channels):
+            raise ValueError("empty names a channel that the card does not have")
         if any(t < 1 or t % self.stride for t in self.tile):
             raise ValueError("tile sizes must be positive multiples of the stride")
         if len(self.tile) not in self.ndims and len(self.tile) != max(self.ndims):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tasks.blocks.blockfile import BlockFile
 from tasks.tiling.grid import Index, TileGrid
+from tasks.tiling.kernels import NODATA, PREDICTED
 from tasks.tiling.seams import (
     NOTHING,
     PairCount,
@@ -40,25 +41,24 @@ class BlockSeams:
     def __init__(self, grid: TileGrid, index: Index, *, planes: int) -> None:
         self._grid = grid
         self._index = index
-        self._low = grid.block_span(index)[0]
         self._planes = planes
         self._lattice = lattice_of(grid)
         self._samples: dict[Index, _Samples] = {}
 
-    def add(self, tile: Index, logits: npt.NDArray[np.float32], status: npt.NDArray[np.uint8]) -> None:
+    def add(self, tile: Index, logits: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> None:
         """Takes the samples of a predicted tile.
 
         Args:
             tile: One of the block's tiles.
             logits: ``(*tile, logits)`` over all axes of the grid.
-            status: Status of the block's box; only what has no data is looked at.
+            valid: ``(*tile)``: where it was measured.
         """
         if not self._lattice.axes:
             return
         start = tuple(a.start(k) for a, k in zip(self._grid.axes, tile, strict=True))
         span = self._lattice.span(tile)
         picked = logits[self._lattice.pixels(span, start)]
-        known = status[self._lattice.pixels(span, self._low)]
+        known = np.where(valid[self._lattice.pixels(span, start)], PREDICTED, NODATA).astype(np.uint8)
         out = np.empty((self._planes, *known.shape), np.uint16)
         volume = (1, 1, *known.shape)[-3:]
         quantise(

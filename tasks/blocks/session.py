@@ -9,14 +9,18 @@ from pathlib import Path
 
 from segmodels.bundles.bundle import load_bundle
 from segmodels.engines.base import Engine
-from segmodels.engines.opening import open_engine
+from segmodels.engines.opening import choose_engine, open_engine
 from segmodels.errors import BundleError, EngineError
 from tasks.blocks.reading import block_windows
+from tasks.blocks.stepdown import Step, SteppingEngine
 from tasks.errors import InputError
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.imagery.shared import SharedImage
 from tasks.planning.plan import Plan
+
+#: Engines that take a GPU where there is one.
+ON_GPU = ("tensorflow", "jax", "torch")
 
 _opening = threading.Lock()
 
@@ -59,15 +63,24 @@ def engine_for(plan: Plan) -> Engine:
 
 def _engine_for(plan: Plan) -> Engine:
     asked = plan.parameters
-    return _engine(plan.bundle, plan.bundle_digest, asked.engine, asked.precision, plan.batch, plan.tile)
+    return _engine(
+        plan.bundle,
+        plan.bundle_digest,
+        asked.engine,
+        asked.precision,
+        plan.batch,
+        plan.tile,
+        asked.cpu_fallback,
+    )
 
 
 @lru_cache(maxsize=4)
 def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     plan = Plan.load(plan_path)
     image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
-    if image.info.format == "geotiff":
-        image = SharedImage(image, block_windows(plan.grid, padding=plan.padding, area=plan.area))
+    if plan.kept_bytes:
+        windows = block_windows(plan.grid, padding=plan.padding, area=plan.area)
+        image = SharedImage(image, windows, limit=plan.kept_bytes)
     if image.info.shape != plan.grid.shape:
         raise InputError(f"{plan.image} changed while it was being segmented: run again")
     engine = _engine_for(plan)
@@ -82,9 +95,30 @@ def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
 
 @lru_cache(maxsize=2)
 def _engine(
-    bundle: Path, digest: str, engine: str, precision: str, batch: int, tile: tuple[int, ...]
+    bundle: Path,
+    digest: str,
+    engine: str,
+    precision: str,
+    batch: int,
+    tile: tuple[int, ...],
+    cpu_fallback: bool,
 ) -> Engine:
     loaded = load_bundle(bundle)
     if loaded.digest != digest:
         raise BundleError(f"the bundle {bundle} changed while it was in use: run again")
-    return open_engine(loaded, engine=engine, precision=precision, batch=batch, tile=tile)
+
+    def step(says: str, size: int, name: str) -> Step:
+        return Step(
+            says,
+            size,
+            lambda: open_engine(loaded, engine=name, precision=precision, batch=size, tile=tile),
+        )
+
+    chosen = choose_engine(loaded, engine)
+    steps = [step(f"in batches of {batch}", batch, engine)]
+    if batch > 1:
+        steps.append(step("tile by tile", 1, engine))
+    if cpu_fallback and chosen in ON_GPU:
+        # The one engine here that never touches a GPU, whatever the others have loaded.
+        steps.append(step("tile by tile on the CPU", 1, "openvino"))
+    return SteppingEngine(steps)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tasks.blocks.segment import BlockOutcome, segment_block
 from tasks.blocks.session import open_session
+from tasks.blocks.stepdown import leave_notes
 from tasks.work import WorkFolder
 
 
@@ -19,7 +20,7 @@ def run_block(
         ModelError: The engine cannot be used.
     """
     session = open_session(work.plan, scratch=work.scratch)
-    return segment_block(
+    outcome = segment_block(
         session.plan,
         number,
         image=session.image,
@@ -27,3 +28,5 @@ def run_block(
         directory=work.blocks,
         on_tiles=on_tiles,
     )
+    leave_notes(work.run, session.engine)
+    return outcome

@@ -21,8 +21,9 @@ import numpy as np
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
 
-#: Decoded bytes kept at most; beyond them the oldest go, and are decoded again if need be.
-SHARED_BYTES = 256 << 20
+#: Decoded bytes kept at most, of tiled storage and of strips, which every block of a row needs in full;
+#: beyond them the oldest go, and are decoded again if need be.
+SHARED_BYTES = (96 << 20, 256 << 20)
 #: Chunks are read together up to this many pixels along an axis: a call has its cost, too.
 CELL = 256
 
@@ -53,6 +54,11 @@ class Cells:
         )
 
 
+def shared_bytes(info: ImageInfo) -> int:
+    """What is worth keeping at most of an image."""
+    return SHARED_BYTES[info.chunk[-1] >= info.shape[-1]]
+
+
 def cells_of(info: ImageInfo) -> Cells:
     """The cells of an image."""
     size = tuple(c * max(1, CELL // c) for c in info.chunk)
@@ -68,7 +74,7 @@ class SharedImage:
         limit: Bytes kept at most.
     """
 
-    def __init__(self, image: Image, windows: Iterable[Window], *, limit: int = SHARED_BYTES) -> None:
+    def __init__(self, image: Image, windows: Iterable[Window], *, limit: int) -> None:
         self._image = image
         self._cells = cells_of(image.info)
         self._left = Counter(c for w in windows for c in self._cells.touching(w))

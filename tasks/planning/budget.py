@@ -1,20 +1,24 @@
-"""What a run may hold and write at once: bytes of blocks, bands, memory and disk."""
+"""What a run holds and writes at most: bytes of blocks, of the model, of the stitch, on disk.
+
+Every term is counted from what the steps allocate; ``BASE_BYTES`` and what libraries keep were
+measured as the proportional set size of the whole process tree.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from segmodels.bundles.card import Card
-from tasks.errors import InputError
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.shared import cells_of, shared_bytes
 from tasks.planning.statistics import BAND_BYTES
-from tasks.tiling.grid import Index, TileGrid
+from tasks.tiling.grid import BlockAxis, Index, TileGrid
 from tasks.tiling.weights import Quantisation
 
 #: What one block may hold at once, besides the model itself.
@@ -22,10 +26,18 @@ BLOCK_BYTES = 192 << 20
 BLOCK_TILES = 16
 #: What the stitch and the regions may hold of full lines.
 LINES_BYTES = 256 << 20
-#: Interpreter, libraries and a compiled small model, measured with every engine (PSS).
-BASE_BYTES = 900 << 20
+#: Interpreter, imported libraries, a small compiled model and the report, measured by engine (PSS;
+#: 525, 540 and 830 MiB); ``jax`` and ``torch`` are guesses.
+BASE_BYTES = {"method": 560 << 20, "openvino": 620 << 20}
+OTHER_BASE_BYTES = 920 << 20
+#: Prefect's client and its embedded server, measured as 270 to 350 MiB more.
+SERVER_BYTES = 400 << 20
 #: A U-Net's first level holds a few dozen feature maps of the tile at once.
 FEATURE_MAPS = 64
+#: Labels of the regions: per label parent, integers and sums; their arrays double when they grow.
+LABEL_BYTES = 2 * (8 + 12 * 8 + 4 * 8)
+#: Runs of two slices, as the scanner keeps them.
+RUN_BYTES = 2 * 32
 
 
 @dataclass(frozen=True)
@@ -35,14 +47,22 @@ class Budget:
     Attributes:
         memory: Peak of the whole process tree, bytes.
         disk: Written at once, work files included, bytes.
+        result: Of these, what stays: the mask, bytes.
+        block: Of the memory, one block in flight.
+        model: Of the memory, the model's own buffers (on the GPU where it runs there).
     """
 
     memory: int
     disk: int
+    result: int = 0
+    block: int = 0
+    model: int = 0
 
 
-def choose_block(grid: TileGrid, *, pixel_bytes: int) -> Index:
-    """Tiles per block and axis: as many as fit the memory of one block, near a cube.
+def choose_block(
+    grid: TileGrid, *, pixel_bytes: int, limit: int = BLOCK_BYTES, most: int = BLOCK_TILES
+) -> Index:
+    """Tiles per block and axis: as many as fit ``limit`` bytes, near a cube, at most ``most``.
 
     Slices (axes that the model does not see) are added last.
     """
@@ -53,7 +73,7 @@ def choose_block(grid: TileGrid, *, pixel_bytes: int) -> Index:
             break
         d = min(growable, key=lambda i: (grid.axes[i].tile == 1, block[i] * grid.axes[i].tile))
         bigger = [n + (i == d) for i, n in enumerate(block)]
-        if _pixels(grid, tuple(bigger)) * pixel_bytes > BLOCK_BYTES or math.prod(bigger) > BLOCK_TILES:
+        if _pixels(grid, tuple(bigger)) * pixel_bytes > limit or math.prod(bigger) > most:
             break
         block = bigger
     return tuple(block)
@@ -66,15 +86,56 @@ def _pixels(grid: TileGrid, block: Index) -> int:
 
 def block_pixel_bytes(info: ImageInfo, quantisation: Quantisation) -> int:
     """Bytes that a block holds per pixel: values twice, sums, status and the finished codes."""
-    return 2 * _value_bytes(info) + _plane_bytes(quantisation) + 8
+    return 2 * value_bytes(info) + plane_bytes(quantisation) + 8
 
 
-def _value_bytes(info: ImageInfo) -> int:
+def value_bytes(info: ImageInfo) -> int:
+    """Bytes of all channels of a pixel."""
     return np.dtype(info.dtype).itemsize * len(info.channels)
 
 
-def _plane_bytes(quantisation: Quantisation) -> int:
+def plane_bytes(quantisation: Quantisation) -> int:
+    """Bytes of a pixel's sums."""
     return quantisation.planes * np.dtype(quantisation.dtype).itemsize
+
+
+def block_bytes(
+    info: ImageInfo, grid: TileGrid, quantisation: Quantisation, *, batch: int, card: Card
+) -> int:
+    """What the largest block holds at once: pixels read, sums, inputs and logits of a batch."""
+    read, owned = 1, 1
+    for axis in grid.block_axes:
+        sizes = [
+            _extents(axis, b) for b in {0, min(1, axis.count - 1), max(0, axis.count - 2), axis.count - 1}
+        ]
+        read *= max(r for r, _ in sizes)
+        owned *= max(o for _, o in sizes)
+    # With stored borders the finished inside is taken out of the sums, a copy of nearly all of them.
+    sums = plane_bytes(quantisation) * (2 if grid.borders == "stored" else 1)
+    weights = 8 if quantisation.planes == 1 else 0
+    tile = math.prod(grid.tile) * 4
+    # The logits before live until those of the next batch are there, and are looked through for NaN.
+    tiles = batch * tile * (3 * len(card.channels) + 2 * card.logits) + tile * card.logits // 4
+    return read * (2 * value_bytes(info) + 3) + owned * (sums + weights + 6) + tiles
+
+
+def _extents(axis: BlockAxis, b: int) -> tuple[int, int]:
+    """Pixels that block ``b`` reads and answers for, along one axis."""
+    tiles = axis.computed(b)
+    low, high = axis.span(b)
+    read = axis.axis.inside(tiles[-1])[1] - axis.axis.inside(tiles[0])[0] if tiles else 0
+    return max(1, read), max(1, high - low)
+
+
+def base_bytes(engine: str, *, server: bool) -> int:
+    """What a run holds that does not depend on the image: libraries, and Prefect unless run without."""
+    return BASE_BYTES.get(engine, OTHER_BASE_BYTES) + (SERVER_BYTES if server else 0)
+
+
+def model_bytes(grid: TileGrid, *, batch: int, card: Card, engine: str) -> int:
+    """What the model itself holds while it runs a batch."""
+    maps = 2 * len(card.channels) + card.logits + (0 if engine == "method" else 2 * FEATURE_MAPS)
+    return batch * math.prod(grid.tile) * 4 * maps
 
 
 def _line(info: ImageInfo) -> int:
@@ -83,63 +144,104 @@ def _line(info: ImageInfo) -> int:
     return int(np.prod(info.shape[cut + 1 :], dtype=object))
 
 
-def stitch_rows(info: ImageInfo, quantisation: Quantisation) -> int:
+def line_bytes(info: ImageInfo, grid: TileGrid, quantisation: Quantisation) -> int:
+    """What the stitch and the regions hold of each line at once."""
+    sums = plane_bytes(quantisation) if grid.borders == "stored" else 0
+    return _line(info) * (4 + sums + 2 * value_bytes(info))
+
+
+def stitch_rows(
+    info: ImageInfo, grid: TileGrid, quantisation: Quantisation, *, limit: int = LINES_BYTES
+) -> int:
     """Lines that stitch and regions hold at once: a power of two, up to a mask's block of 512."""
-    line = _line(info) * (4 + _plane_bytes(quantisation) + 2 * _value_bytes(info))
     rows = 512
-    while rows > 1 and rows * line > LINES_BYTES:
+    while rows > 1 and rows * line_bytes(info, grid, quantisation) > limit:
         rows //= 2
     return rows
 
 
 def budget(
-    info: ImageInfo, grid: TileGrid, quantisation: Quantisation, *, batch: int, card: Card, workers: int
+    info: ImageInfo,
+    grid: TileGrid,
+    quantisation: Quantisation,
+    *,
+    batch: int,
+    card: Card,
+    workers: int,
+    rows: int,
+    engine: str,
+    server: bool,
+    kept: int = 0,
 ) -> Budget:
-    """Bounds the memory and disk of a run from its geometry."""
-    blocks = workers * _pixels(grid, grid.block) * block_pixel_bytes(info, quantisation)
-    model = 2 * batch * math.prod(grid.tile) * 4 * (len(card.channels) + card.logits + FEATURE_MAPS)
-    line = _line(info) * (4 + _plane_bytes(quantisation) + 2 * _value_bytes(info))
-    bands = line * min(_rows(info), stitch_rows(info, quantisation)) + 4 * BAND_BYTES
-    return Budget(BASE_BYTES + max(blocks + model, bands), _disk(info, grid, quantisation))
+    """Bounds the memory and disk of a run from its geometry.
+
+    Args:
+        info: The image's header; of a preview, with the shape of its window.
+        grid: Of the whole image.
+        rows: Lines that stitch and regions hold.
+        engine: Name of what runs the model.
+        server: Whether Prefect runs beside it.
+        kept: Bytes of decoded storage that blocks share.
+    """
+    block = block_bytes(info, grid, quantisation, batch=batch, card=card)
+    model = model_bytes(grid, batch=batch, card=card, engine=engine)
+    lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
+    statistics = 4 * BAND_BYTES
+    # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
+    memory = base_bytes(engine, server=server) + max(
+        min(workers, grid.block_count) * block + model + kept, lines + statistics
+    )
+    pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
+    mask = pixels * (2 if card.wide else 1)
+    inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
+    work = mask + pixels + stored_bytes(grid, quantisation) * pixels // whole + inflated
+    return Budget(memory, work + 2 * mask, mask, block, model)
+
+
+def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:
+    """Decoded storage that blocks keep for their neighbours: at most what one row of blocks reads."""
+    if info.format != "geotiff":
+        return 0
+    cells = cells_of(replace(info, shape=grid.shape))
+    axis = grid.block_axes[0]
+    tall = max(_extents(axis, b)[0] for b in {0, min(1, axis.count - 1), axis.count - 1})
+    rows = min(grid.shape[0], tall + 2 * cells.size[0])
+    return min(shared_bytes(info), rows * grid.shape[1] * (value_bytes(info) + 1))
+
+
+def _scanner_bytes(info: ImageInfo) -> int:
+    """The region scanner reserves labels for a whole slice of a volume, or a line of a raster."""
+    across = math.prod(info.shape[-2:]) if len(info.shape) > 2 else info.shape[-1]
+    return across * (RUN_BYTES + LABEL_BYTES + 16 * len(info.channels))
 
 
 def _rows(info: ImageInfo) -> int:
     return info.shape[1 if info.axes[0] == "t" else 0]
 
 
-def _disk(info: ImageInfo, grid: TileGrid, quantisation: Quantisation) -> int:
-    """Codes and confidence of every pixel, border sums of what blocks share, the mask and its copy."""
-    pixels = int(np.prod(info.shape, dtype=object))
+def stored_bytes(grid: TileGrid, quantisation: Quantisation) -> int:
+    """Border sums that blocks hand to the stitch, uncompressed; 0 unless borders are stored."""
+    if grid.borders != "stored":
+        return 0
+    # Per axis, pixels that one block alone touches, and pixels that blocks touch, each block counted.
     alone, touched = 1.0, 1.0
     for b in grid.block_axes:
         overlap = b.axis.tile - b.axis.step
-        alone *= max(0.0, 1 - (b.count - 1) * overlap / b.axis.size)
-        touched *= 1 + (b.count - 1) * overlap / b.axis.size
-    return int(4 * pixels + pixels * (touched - alone) * (_plane_bytes(quantisation) + 1))
+        alone *= max(0.0, b.axis.size - (b.count - 1) * overlap)
+        touched *= sum(h - a for a, h in (b.span(i) for i in range(b.count)))
+    return int((touched - alone) * (plane_bytes(quantisation) + 1))
 
 
-def check_budget(wanted: Budget, folder: Path, *, path: Path) -> None:
-    """Refuses a run that cannot fit.
+def free_disk(folder: Path) -> int:
+    """Bytes that a run may write where ``folder`` lies or will lie.
 
-    Args:
-        wanted: What the run needs.
-        folder: Where it writes; must exist.
-        path: The image, for the sentence.
-
-    Raises:
-        InputError: Not enough memory or disk; names the setting that helps.
+    What an interrupted run left in it counts as free: it is part of what the run needs, so that a run
+    which fitted is not refused when it is resumed.
     """
-    memory, disk = memory_limit(), shutil.disk_usage(folder).free
-    if wanted.memory > memory:
-        raise InputError(
-            f"{path} needs about {wanted.memory / 2**30:.1f} GiB of memory as planned and this machine gives "
-            f"{memory / 2**30:.1f} GiB: give a smaller --tile or --block, or fewer --workers"
-        )
-    if wanted.disk > disk:
-        raise InputError(
-            f"{path} needs up to {wanted.disk / 2**30:.1f} GiB in {folder} and {disk / 2**30:.1f} GiB are free: "
-            f"free some space or give another --out"
-        )
+    left = sum(f.lstat().st_blocks * 512 for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free + left
 
 
 def memory_limit() -> int:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from segmodels.bundles.card import Card
 from segmodels.normalise import make_normaliser
-from tasks.errors import InputError, UsageError
+from tasks.errors import InputError
 from tasks.imagery.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
-from tasks.planning.budget import block_pixel_bytes, budget, check_budget, choose_block
+from tasks.planning.fitting import fit, limits_of
+from tasks.planning.layout import Wish
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
 from tasks.tiling.area import Area
-from tasks.tiling.grid import Index, make_grid
-from tasks.tiling.weights import choose_quantisation
 
-#: A batch holds as many tiles as keep two cores busy, and no more.
-BATCH_PIXELS = 1 << 18
-BATCH_TILES = 8
 #: Spacing that differs by more than this from the model's makes a run *suspect*.
 SPACING_TOLERANCE = 0.2
 
@@ -52,35 +47,6 @@ def check_match(info: ImageInfo, card: Card) -> int:
     return max(fitting)
 
 
-def tile_sizes(card: Card, model_ndim: int, parameters: Parameters) -> tuple[Index, Index]:
-    """Tile and overlap in pixels over the model's axes, multiples of the network's stride.
-
-    Raises:
-        UsageError: Sizes that the network cannot take.
-    """
-    tile = parameters.tile or card.tile[-model_ndim:]
-    if len(tile) == 1:
-        tile = tile * model_ndim
-    if len(tile) != model_ndim:
-        raise UsageError(f"--tile needs one size, or {model_ndim} for model {card.name}")
-    bad = [t for t in tile if t < 1 or t % card.stride]
-    if bad:
-        raise UsageError(
-            f"--tile {bad[0]} does not fit model {card.name}: give a multiple of its stride {card.stride}"
-        )
-    asked = card.overlap if parameters.overlap is None else parameters.overlap
-    if not 0 <= asked < math.inf:
-        raise UsageError(f"--overlap {asked:g} is not a size: give a fraction below 1, or pixels")
-    pixels = [t * asked if asked < 1 else asked for t in tile]
-    if any(p >= t for p, t in zip(pixels, tile, strict=True)):
-        raise UsageError(f"--overlap {asked:g} is not less than the tile {'×'.join(map(str, tile))}")
-    overlap = tuple(
-        min(t - card.stride, math.ceil(p / card.stride) * card.stride)
-        for p, t in zip(pixels, tile, strict=True)
-    )
-    return tile, overlap
-
-
 def make_plan(
     image: Image,
     *,
@@ -92,6 +58,9 @@ def make_plan(
     parameters: Parameters,
     block: int | None = None,
     workers: int = 2,
+    memory: int | None = None,
+    engine: str = "tensorflow",
+    server: bool = True,
     folder: Path | None = None,
     area: Area | None = None,
 ) -> Plan:
@@ -99,35 +68,25 @@ def make_plan(
 
     Args:
         block: Pixels of a block per model axis, rounded to whole tiles; None chooses.
-        workers: Blocks in flight, for the memory figure.
-        folder: Where the run writes; given, memory and disk are checked before any pixel is read.
+        workers: Blocks in flight; with ``memory`` the most of them.
+        memory: Bytes that the process tree may use; None for the machine's.
+        engine: Name of what will run the model, for the memory figure.
+        server: Whether Prefect runs beside it, for the memory figure.
+        folder: Where the run keeps its files, there or not; given, memory and disk are checked before any
+            pixel is read.
         area: What a preview computes; everything else is planned for the whole image.
 
     Raises:
         InputError: The image has no valid pixel, does not fit the model, or needs more memory
-            or disk than there is.
+            or disk than there is (:class:`tasks.planning.fitting.FitError` names the setting).
         UsageError: Options that the model cannot take.
     """
     info = image.info
     model_ndim = check_match(info, card)
     check_on_earth(info)
-    tile, overlap = tile_sizes(card, model_ndim, parameters)
-    lead = len(info.axes) - model_ndim
-    tile, overlap = (1,) * lead + tile, (0,) * lead + overlap
-    grid = make_grid(info.shape, tile=tile, overlap=overlap, block=(1,) * len(tile), wraps=info.wraps)
-    quantisation = choose_quantisation(grid, card.blend, classes=len(card.classes))
-    pixel_bytes = block_pixel_bytes(info, quantisation)
-    if block is None:
-        chosen = choose_block(grid, pixel_bytes=pixel_bytes)
-    else:
-        chosen = tuple(max(1, block // a.step) if a.tile > 1 else 1 for a in grid.axes)
-    grid = make_grid(info.shape, tile=tile, overlap=overlap, block=chosen, wraps=info.wraps)
-    # Neither blocks nor workers may change it: it can change the last bits of a network's output.
-    batch = max(1, min(BATCH_TILES, grid.tile_count, BATCH_PIXELS // math.prod(tile)))
-    seen = info if area is None else replace(info, shape=area.shape)
-    needs = budget(seen, grid, quantisation, batch=batch, card=card, workers=workers)
-    if folder is not None:
-        check_budget(needs, folder, path=info.path)
+    shape = info.shape if area is None else area.shape
+    wish = Wish(parameters, block, workers, memory, engine, server, shape)
+    layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits_of(wish, folder))
     statistics = image_statistics(image, thresholds=_thresholds(card))
     if not any(s.valid for s in statistics):
         raise InputError(f"{info.path} has no valid pixel (all nodata or NaN): nothing can be segmented")
@@ -139,18 +98,24 @@ def make_plan(
         bundle_digest=bundle_digest,
         card=card,
         parameters=parameters,
-        grid=grid,
+        grid=layout.grid,
         model_ndim=model_ndim,
         padding=card.padding,
-        blend=card.blend,
-        quantisation=quantisation,
-        batch=batch,
+        blend=layout.blend,
+        quantisation=layout.quantisation,
+        batch=layout.batch,
         area=area,
         normaliser=make_normaliser(card, statistics),
         statistics=tuple(s.summary() for s in statistics),
-        peak_memory_bytes=needs.memory,
-        disk_bytes=needs.disk,
-        notes=info.notes,
+        overlap_from=layout.tiles.source,
+        workers=layout.workers,
+        stitch_rows=layout.rows,
+        kept_bytes=layout.kept,
+        peak_memory_bytes=layout.needs.memory,
+        model_bytes=layout.needs.model,
+        disk_bytes=layout.needs.disk,
+        result_bytes=layout.needs.result,
+        notes=(*info.notes, *layout.notes),
         suspicions=(*out_of_range(card, statistics), *other_spacing(card, info)),
     )
 

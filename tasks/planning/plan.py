@@ -31,6 +31,9 @@ class Parameters(BaseModel):
         precision: Precision asked for.
         window: Box of a preview, as given.
         aoi: Digest of the file that holds a preview's area.
+        blend: How overlapping tiles are weighed, or None for the card's way.
+        cpu_fallback: Whether the CPU may go on when a GPU's memory is not enough for a single
+            tile; its last bits may differ.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +44,8 @@ class Parameters(BaseModel):
     precision: str = "auto"
     window: str | None = None
     aoi: str | None = None
+    blend: Blend | None = None
+    cpu_fallback: bool = False
 
     @property
     def preview(self) -> bool:
@@ -74,8 +79,14 @@ class Plan(BaseModel):
         batch: Fixed batch size.
         area: What a preview computes; None for the whole image.
         statistics: Per channel, over all valid pixels.
+        overlap_from: Who decided the overlap: ``option``, ``card``, ``receptive field`` or ``default``.
+        workers: Blocks in flight.
+        stitch_rows: Lines that the stitch and the regions hold at once.
+        kept_bytes: Decoded storage that the blocks of a process keep for one another.
         peak_memory_bytes: Bound of the whole process tree.
+        model_bytes: Of these, the model's own buffers, on the GPU where it runs there.
         disk_bytes: Bound of what the run writes, work files included.
+        result_bytes: Of these, what stays: the mask.
         notes: What a user should know.
         suspicions: Reasons why the result may be wrong; any makes the run *suspect*.
     """
@@ -101,8 +112,14 @@ class Plan(BaseModel):
     area: Area | None = None
     normaliser: Normaliser
     statistics: tuple[ChannelSummary, ...]
+    overlap_from: str = "default"
+    workers: int = 2
+    stitch_rows: int = 512
+    kept_bytes: int = 0
     peak_memory_bytes: int
+    model_bytes: int = 0
     disk_bytes: int
+    result_bytes: int = 0
     notes: tuple[str, ...] = ()
     suspicions: tuple[str, ...] = ()
 

@@ -20,7 +20,9 @@ class Request:
         item: The item's id.
         parameters: What changes the result.
         block: Pixels of a block per model axis, None to choose; does not change the result.
-        workers: Blocks in flight.
+        workers: Blocks in flight; with ``memory`` the most of them.
+        memory: Bytes that the process tree may use, None for the machine's; does not change the result.
+        server: Whether Prefect runs beside the steps, for the memory figure.
         force: Compute again even if this very result is published.
         aoi: File with the area of a preview, whose digest the parameters hold.
         command: How to reproduce the run, for the record.
@@ -33,6 +35,8 @@ class Request:
     parameters: Parameters = field(default_factory=Parameters)
     block: int | None = None
     workers: int = 2
+    memory: int | None = None
+    server: bool = True
     force: bool = False
     aoi: Path | None = None
     command: str = ""

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from tasks.blocks.blockfile import TileFailure
+from tasks.blocks.stepdown import read_notes
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.estimate import Pace
 from tasks.planning.plan import RESULT_VERSION, Plan
@@ -46,7 +47,8 @@ def build_record(
     card, grid = plan.card, plan.grid
     suspicions = (*plan.suspicions, *seam_suspicions(seams, card.seams))
     preview = preview_record(plan, info, timings=timings, pace=pace or Pace())
-    warnings = [*([preview["sentence"]] if preview else []), *plan.notes, *suspicions]
+    notes = (*plan.notes, *read_notes(planned.work.run))
+    warnings = [*([preview["sentence"]] if preview else []), *notes, *suspicions]
     if failures:
         warnings.append(
             f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}; "
@@ -95,6 +97,9 @@ def build_record(
         "parameters_digest": plan.parameters.digest(),
         "plan": {
             "tiles": planned.tiles,
+            "forward_passes": grid.computed_count,
+            "borders": grid.borders,
+            "overlap_from": plan.overlap_from,
             "blocks": planned.blocks,
             "peak_memory_bytes": plan.peak_memory_bytes,
             "disk_bytes": plan.disk_bytes,

@@ -44,7 +44,7 @@ def measure_item(work: WorkFolder) -> float:
         if plan.area is not None:
             warm_up(info, card=plan.card, sizes=sizes)  # or compiling would pass for work that grows
         begin = time.perf_counter()
-        regions = scan(image, open_stitch(plan, work.blocks, info), card=plan.card, sizes=sizes)
+        regions = scan(image, open_stitch(plan, work.blocks), card=plan.card, sizes=sizes)
         seconds = time.perf_counter() - begin
     finally:
         image.close()

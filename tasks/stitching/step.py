@@ -44,7 +44,7 @@ def stitch_item(work: WorkFolder) -> Stitched:
         work.result.mkdir(parents=True)
     image = open_seen(plan, scratch=work.scratch)
     try:
-        stitch = open_stitch(plan, work.blocks, image.info)
+        stitch = open_stitch(plan, work.blocks)
         failures = stitch.failures()
         if len(failures) == sum(tiles_by_block(plan.grid, plan.area).values()):
             raise SegflowError(f"every tile of {plan.image} failed, the first because: {failures[0].reason}")

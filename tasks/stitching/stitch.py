@@ -19,11 +19,10 @@ import numpy.typing as npt
 from tasks.ahead import one_ahead
 from tasks.blocks.blockfile import BlockFile, Slab, TileFailure, block_path
 from tasks.codes import codes_of
-from tasks.imagery.protocol import ImageInfo, MaskWriter, Window
-from tasks.planning.budget import stitch_rows
+from tasks.imagery.protocol import MaskWriter, Window
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
-from tasks.tiling.area import block_tiles, tiles_by_block
+from tasks.tiling.area import owned_tiles, tiles_by_block
 from tasks.tiling.blend import finish
 from tasks.tiling.grid import Cell, Index
 
@@ -70,16 +69,17 @@ class Stitch:
                 yield self._band(low, high)
 
     def failures(self) -> list[TileFailure]:
-        """Failed tiles of all blocks, in block order."""
+        """Failed tiles of all blocks, in block order; each once, even if several blocks ran it."""
         out: list[TileFailure] = []
         for number in tiles_by_block(self._plan.grid, self._plan.area):
             path = block_path(self._directory, number)
             if path.exists():
                 out += BlockFile(path).failures
             else:
-                tiles = block_tiles(self._plan.grid, self._plan.grid.block_index(number), self._plan.area)
+                index = self._plan.grid.block_index(number)
+                tiles = owned_tiles(self._plan.grid, index, self._plan.area)
                 out += [TileFailure(t, "its block did not finish") for t in tiles]
-        return out
+        return list({f.tile: f for f in out}.values())
 
     def _band(self, low: Index, high: Index) -> Band:
         plan = self._plan
@@ -161,9 +161,9 @@ def _shared(
         yield slab, to, source
 
 
-def open_stitch(plan: Plan, directory: Path, info: ImageInfo) -> Stitch:
-    """The stitch of a run over an image."""
-    return Stitch(plan, directory, rows=stitch_rows(info, plan.quantisation))
+def open_stitch(plan: Plan, directory: Path) -> Stitch:
+    """The stitch of a run, a band as high as planned."""
+    return Stitch(plan, directory, rows=plan.stitch_rows)
 
 
 def write_mask(stitch: Stitch, writer: MaskWriter) -> None:

@@ -90,6 +90,12 @@ def block_tiles(grid: TileGrid, index: Index, area: Area | None) -> list[Index]:
     return [t for t in tiles if area is None or area.touches(*tile_box(grid, t))]
 
 
+def owned_tiles(grid: TileGrid, index: Index, area: Area | None) -> list[Index]:
+    """Of these, the ones that belong to the block and to no other."""
+    tiles = grid.block_owned(index)
+    return [t for t in tiles if area is None or area.touches(*tile_box(grid, t))]
+
+
 def mark_skipped(
     status: npt.NDArray[np.uint8], low: Index, *, grid: TileGrid, index: Index, tiles: list[Index], code: int
 ) -> None:
@@ -103,9 +109,9 @@ def mark_skipped(
         tiles: Those that it computes.
         code: For all that the others cover.
     """
+    high = tuple(a + n for a, n in zip(low, status.shape, strict=True))
     for tile in set(grid.block_tiles(index)) - set(tiles):
-        first, last = tile_box(grid, tile)
-        status[tuple(slice(a - o, h - o) for a, h, o in zip(first, last, low, strict=True))] = code
+        status[grid.shared(tile, low, high)[0]] = code
 
 
 def tile_box(grid: TileGrid, tile: Index) -> tuple[Index, Index]:

@@ -23,21 +23,18 @@ def add_tile(
     blend: Blend,
     quantisation: Quantisation,
 ) -> None:
-    """Adds one tile's logits to the sums of a box that holds all of it inside the image.
+    """Adds one tile's logits to the sums of a box; what lies outside the box is left out.
 
     Args:
         sums: ``(planes, *box)``.
         low: First pixel of the box per axis.
         logits: ``(*tile, logits)``.
     """
-    in_box, in_tile = [slice(None)], []
-    for axis, k, a in zip(grid.axes, tile, low, strict=True):
-        p, q = axis.inside(k)
-        in_box.append(slice(p - a, q - a))
-        in_tile.append(slice(p - axis.start(k), q - axis.start(k)))
-    part = sums[tuple(in_box)]
-    weights = tile_weights(grid, tile, blend)[tuple(in_tile)]
-    inside = logits[tuple(in_tile)]
+    high = tuple(a + n for a, n in zip(low, sums.shape[1:], strict=True))
+    in_box, in_tile = grid.shared(tile, low, high)
+    part = sums[(slice(None), *in_box)]
+    weights = tile_weights(grid, tile, blend)[in_tile]
+    inside = logits[in_tile]
     add = kernels.add_difference if quantisation.planes == 1 else kernels.add_softmax
     add(
         _as_volume(inside, tail=1),

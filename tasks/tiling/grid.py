@@ -19,6 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 Padding = Literal["reflect", "edge", "zero"]
+#: What blocks do about pixels that tiles of several blocks vote on: hand their sums to the stitch
+#: (``stored``), compute the neighbours' tiles there too (``recomputed``), or nothing, since a pixel
+#: belongs to one tile (``none``, with blending ``crop``).
+Borders = Literal["stored", "recomputed", "none"]
 Index = tuple[int, ...]
 
 
@@ -61,6 +65,13 @@ class Axis:
         """The part ``[low, high)`` of tile ``k`` that lies in the image."""
         return max(0, self.start(k)), max(0, min(self.size, self.start(k) + self.tile))
 
+    def core(self, k: int) -> tuple[int, int]:
+        """The part of the image that belongs to tile ``k`` alone if tiles are cropped; may be empty."""
+        half = (self.tile - self.step) // 2
+        low = self.start(k) + half if k else 0
+        high = self.start(k + 1) + half if k < self.count - 1 else self.size
+        return min(self.size, max(0, low)), min(self.size, max(0, high))
+
     def touching(self, low: int, high: int) -> range:
         """Tiles with a pixel in ``[low, high)``, a part of the image."""
         first = (low + self.lead - self.tile) // self.step + 1
@@ -92,6 +103,7 @@ class BlockAxis:
 
     axis: Axis
     tiles: int
+    borders: Borders = "stored"
 
     @property
     def count(self) -> int:
@@ -101,10 +113,26 @@ class BlockAxis:
         """Tiles of block ``b``."""
         return range(b * self.tiles, min((b + 1) * self.tiles, self.axis.count))
 
+    def computed(self, b: int) -> range:
+        """Tiles that block ``b`` runs: its own, and with recomputed borders all that touch its span."""
+        if self.borders != "recomputed":
+            return self.owned(b)
+        low, high = self.span(b)
+        return self.axis.touching(low, high) if low < high else range(0)
+
     def span(self, b: int) -> tuple[int, int]:
-        """Pixels ``[low, high)`` that the tiles of block ``b`` touch; empty if none."""
+        """Pixels ``[low, high)`` that block ``b`` answers for; empty if none.
+
+        With stored borders all that its tiles touch; else spans of blocks do not overlap.
+        """
         owned = self.owned(b)
-        return self.axis.inside(owned[0])[0], self.axis.inside(owned[-1])[1]
+        if self.borders == "none":
+            return self.axis.core(owned[0])[0], self.axis.core(owned[-1])[1]
+        if self.borders == "stored":
+            return self.axis.inside(owned[0])[0], self.axis.inside(owned[-1])[1]
+        low = self.axis.start(owned[0]) if b else 0
+        high = self.axis.start(owned[-1] + 1) if b < self.count - 1 else self.axis.size
+        return min(self.axis.size, max(0, low)), min(self.axis.size, max(0, high))
 
     def cuts(self) -> tuple[int, ...]:
         """Sorted pixel positions between which the set of covering blocks does not change."""
@@ -149,10 +177,12 @@ class TileGrid:
     Attributes:
         axes: One per image axis; axes that the model does not see have tile 1.
         block: Tiles per block and axis.
+        borders: What blocks do about pixels that tiles of several blocks vote on.
     """
 
     axes: tuple[Axis, ...]
     block: Index
+    borders: Borders = "stored"
 
     @property
     def shape(self) -> Index:
@@ -164,7 +194,7 @@ class TileGrid:
 
     @property
     def block_axes(self) -> tuple[BlockAxis, ...]:
-        return tuple(BlockAxis(a, n) for a, n in zip(self.axes, self.block, strict=True))
+        return tuple(BlockAxis(a, n, self.borders) for a, n in zip(self.axes, self.block, strict=True))
 
     @property
     def tile_count(self) -> int:
@@ -187,12 +217,32 @@ class TileGrid:
         return int(np.ravel_multi_index(index, self.block_counts))
 
     def block_tiles(self, index: Index) -> Iterator[Index]:
-        """Tiles of a block in raster order."""
-        owned = [b.owned(i) for b, i in zip(self.block_axes, index, strict=True)]
-        return itertools.product(*owned)
+        """Tiles that a block runs, in raster order."""
+        return itertools.product(*(b.computed(i) for b, i in zip(self.block_axes, index, strict=True)))
+
+    def block_owned(self, index: Index) -> Iterator[Index]:
+        """Tiles that belong to a block and to no other, in raster order."""
+        return itertools.product(*(b.owned(i) for b, i in zip(self.block_axes, index, strict=True)))
+
+    @property
+    def computed_count(self) -> int:
+        """Forward passes of all blocks together; more than ``tile_count`` if borders are recomputed."""
+        per_axis = [sum(len(b.computed(i)) for i in range(b.count)) for b in self.block_axes]
+        return int(np.prod(per_axis, dtype=object))
+
+    def shared(self, tile: Index, low: Index, high: Index) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """The pixels of the box ``[low, high)`` that a tile votes on, in box and in tile coordinates."""
+        in_box, in_tile = [], []
+        for axis, k, a, h in zip(self.axes, tile, low, high, strict=True):
+            p, q = axis.core(k) if self.borders == "none" else axis.inside(k)
+            p, q = max(p, a), min(q, h)
+            q = max(p, q)
+            in_box.append(slice(p - a, q - a))
+            in_tile.append(slice(p - axis.start(k), q - axis.start(k)))
+        return tuple(in_box), tuple(in_tile)
 
     def block_span(self, index: Index) -> tuple[Index, Index]:
-        """The box that a block's tiles touch."""
+        """The box that a block answers for."""
         spans = [b.span(i) for b, i in zip(self.block_axes, index, strict=True)]
         return tuple(s[0] for s in spans), tuple(s[1] for s in spans)
 
@@ -228,6 +278,7 @@ def make_grid(
     overlap: Index,
     block: Index,
     wraps: tuple[bool, ...] | None = None,
+    borders: Borders = "stored",
 ) -> TileGrid:
     """Lays the tile grid over an image.
 
@@ -237,10 +288,12 @@ def make_grid(
         overlap: Pixels that neighbouring tiles share, per axis, less than the tile.
         block: Tiles per block and axis; more than there are is the same as all.
         wraps: Per axis, whether its ends are neighbours.
+        borders: What blocks do about pixels that tiles of several blocks vote on.
     """
     wraps = wraps or (False,) * len(shape)
     axes = tuple(
         Axis(size=s, tile=t, step=t - o, wraps=w)
         for s, t, o, w in zip(shape, tile, overlap, wraps, strict=True)
     )
-    return TileGrid(axes=axes, block=tuple(max(1, min(b, a.count)) for b, a in zip(block, axes, strict=True)))
+    tiles = tuple(max(1, min(b, a.count)) for b, a in zip(block, axes, strict=True))
+    return TileGrid(axes=axes, block=tiles, borders=borders)

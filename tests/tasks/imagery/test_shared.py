@@ -14,6 +14,8 @@ from tasks.imagery.shared import SharedImage
 from tasks.tiling.grid import make_grid
 from tests.tasks.conftest import ArrayImage
 
+LIMIT = 1 << 24
+
 
 class CountingImage(ArrayImage):
     """Counts decoded pixels as storage would: whole chunks."""
@@ -50,7 +52,7 @@ def test_any_window_is_what_the_image_gives(height, width, ch, cw, data):
         a, b = sorted(data.draw(st.tuples(st.integers(0, height - 1), st.integers(0, height - 1))))
         c, d = sorted(data.draw(st.tuples(st.integers(0, width - 1), st.integers(0, width - 1))))
         windows.append((slice(a, b + 1), slice(c, d + 1)))
-    shared = SharedImage(image, windows)
+    shared = SharedImage(image, windows, limit=LIMIT)
     for w in windows:
         got, expected = shared.read(w), image.read(w)
         np.testing.assert_array_equal(got.values, expected.values)
@@ -62,7 +64,7 @@ def test_any_window_is_what_the_image_gives(height, width, ch, cw, data):
 def test_every_chunk_is_decoded_once_whatever_the_storage(chunk):
     image = CountingImage(picture((600, 700)), chunk=chunk)
     windows = windows_of((600, 700), wraps=(False, True))
-    shared = SharedImage(image, windows)
+    shared = SharedImage(image, windows, limit=LIMIT)
     for w in windows:
         shared.read(w)
     assert image.decoded == 600 * 700
@@ -72,7 +74,7 @@ def test_every_chunk_is_decoded_once_whatever_the_storage(chunk):
 def test_threads_share_too():
     image = CountingImage(picture((600, 700)), chunk=(64, 64))
     windows = windows_of((600, 700))
-    shared = SharedImage(image, windows)
+    shared = SharedImage(image, windows, limit=LIMIT)
     with ThreadPoolExecutor(8) as pool:
         for w, got in zip(windows, pool.map(shared.read, windows), strict=True):
             np.testing.assert_array_equal(got.values, image.values[w])
@@ -94,7 +96,7 @@ def test_damage_stays_where_it_is():
     bad[300, 300] = True
     image = CountingImage(picture((512, 512)), chunk=(64, 64), bad=bad)
     near, far = (slice(256, 290), slice(256, 290)), (slice(290, 310), slice(290, 310))
-    shared = SharedImage(image, [near, far])
+    shared = SharedImage(image, [near, far], limit=LIMIT)
     np.testing.assert_array_equal(shared.read(near).values, image.values[near])
     with pytest.raises(InputError, match="corrupt"):
         shared.read(far)

@@ -1,0 +1,117 @@
+"""What a block gathers while its tiles are predicted, and how it is left on disk."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.blocks.audit import BlockSeams
+from tasks.blocks.blockfile import BlockWriter, TileFailure
+from tasks.codes import codes_of
+from tasks.files import atomic_write
+from tasks.planning.plan import Plan
+from tasks.tiling import kernels
+from tasks.tiling.area import block_tiles, mark_skipped
+from tasks.tiling.blend import add_tile, finish
+from tasks.tiling.grid import Index
+
+logger = logging.getLogger(__name__)
+
+
+class Canvas:
+    """Sums, status and seams of one block's box; for use by one thread.
+
+    Attributes:
+        tiles: What the block has to run, in raster order.
+        failures: Tiles that could not be predicted.
+    """
+
+    def __init__(self, plan: Plan, index: Index) -> None:
+        self._plan = plan
+        self._low, self._high = plan.grid.block_span(index)
+        box = tuple(h - a for a, h in zip(self._low, self._high, strict=True))
+        self._sums = np.zeros((plan.quantisation.planes, *box), plan.quantisation.dtype)
+        self._status = np.zeros(box, np.uint8)
+        self._seams = BlockSeams(plan.grid, index, planes=plan.quantisation.planes)
+        self._owned = set(plan.grid.block_owned(index))
+        self.failures: list[TileFailure] = []
+        self.tiles = block_tiles(plan.grid, index, plan.area)
+        mark_skipped(
+            self._status, self._low, grid=plan.grid, index=index, tiles=self.tiles, code=kernels.NODATA
+        )
+
+    def add(self, tile: Index, logits: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> None:
+        """Adds a predicted tile.
+
+        Args:
+            tile: One of the block's.
+            logits: ``(*tile, logits)`` over the grid's or the model's axes.
+            valid: ``(*tile)``: where it was measured.
+        """
+        grid = self._plan.grid
+        logits = logits.reshape(*grid.tile, -1)
+        self.vote(tile, logits)
+        # Borders may be recomputed: a pair of tiles is compared where they belong.
+        if tile in self._owned:
+            self._seams.add(tile, logits, valid.reshape(grid.tile))
+
+    def vote(self, tile: Index, logits: npt.NDArray[np.float32]) -> None:
+        """Adds the votes of a tile alone, ``(*tile, logits)`` over the grid's axes."""
+        add_tile(
+            self._sums,
+            self._low,
+            logits=logits,
+            grid=self._plan.grid,
+            tile=tile,
+            blend=self._plan.blend,
+            quantisation=self._plan.quantisation,
+        )
+
+    def measured(self, tile: Index, valid: npt.NDArray[np.bool_]) -> bool:
+        """Marks what has no data; whether anything that the tile votes on has."""
+        if valid.all():
+            return True
+        at, inside = self._plan.grid.shared(tile, self._low, self._high)
+        seen = valid[inside]
+        self._status[at][~seen] = kernels.NODATA
+        return bool(seen.any())
+
+    def fail(self, tile: Index, reason: str) -> None:
+        """Marks what a tile votes on as failed."""
+        at, _ = self._plan.grid.shared(tile, self._low, self._high)
+        np.maximum(self._status[at], kernels.FAILED, out=self._status[at])
+        self.failures.append(TileFailure(tile, reason))
+        logger.warning("tile %s failed: %s", tile, reason)
+
+    def write(self, path: Path) -> None:
+        """Leaves the block's file: what it alone touches finished, the rest as sums.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        plan, codes = self._plan, codes_of(self._plan.card)
+        with atomic_write(path) as stream:
+            writer = BlockWriter(stream)
+            for cell in plan.grid.cells(self._low, self._high):
+                at = tuple(
+                    slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, self._low, strict=True)
+                )
+                sums, status = self._sums[(slice(None), *at)], self._status[at]
+                if len(cell.owners) > 1:
+                    writer.add("sums", cell.low, {"sums": sums, "status": status})
+                    continue
+                done, confidence = finish(
+                    sums,
+                    status,
+                    cell.low,
+                    grid=plan.grid,
+                    blend=plan.blend,
+                    quantisation=plan.quantisation,
+                    codes=codes,
+                )
+                writer.add("final", cell.low, {"codes": done, "confidence": confidence})
+            writer.attach(self._seams.arrays())
+            writer.close(failures=self.failures)

@@ -1,0 +1,171 @@
+"""What ``segflow plan`` shows: the plan that ``run`` would execute, priced, with nothing left behind."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segmodels.engines.base import Engine
+from tasks.blocks.blockfile import block_path
+from tasks.blocks.session import ON_GPU
+from tasks.imagery.open import describe, open_image
+from tasks.imagery.protocol import ImageInfo
+from tasks.planning.budget import value_bytes
+from tasks.planning.build import build_plan
+from tasks.planning.plan import Plan
+from tasks.planning.probe import Costs, Estimate, estimate, probe
+from tasks.planning.request import Request
+from tasks.tiling.area import tiles_by_block
+
+
+@dataclass(frozen=True)
+class PricedPlan:
+    """A plan with its price.
+
+    Attributes:
+        plan: What ``run`` executes.
+        image: The image in one line.
+        blocks_finished: Blocks that an interrupted run with the same options left.
+        tiles_skipped: Tiles without a valid pixel, None if the image has holes and it is not known.
+        decoded: Source bytes that prediction decodes; statistics and regions decode the image once each.
+        source: Bytes of the whole image, decoded.
+        gpu: Whether the model runs on a GPU.
+        costs: As probed.
+        seconds: As estimated.
+    """
+
+    plan: Plan
+    image: str
+    blocks_finished: int
+    tiles_skipped: int | None
+    decoded: int
+    source: int
+    gpu: bool
+    costs: Costs
+    seconds: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able; sizes in bytes, times in seconds, axes slowest first."""
+        p, grid = self.plan, self.plan.grid
+        counts = tiles_by_block(grid, p.area)
+        return {
+            "status": "planned",
+            "item": p.item,
+            "image": {"path": str(p.image), "shape": list(grid.shape), "is": self.image},
+            "model": {"name": p.card.name, "version": p.card.version, "digest": p.bundle_digest},
+            "engine": {"name": p.engine, "precision": p.precision, "library": p.library},
+            "tile": list(grid.tile),
+            "overlap": [a.tile - a.step for a in grid.axes],
+            "overlap_from": p.overlap_from,
+            "blend": p.blend,
+            "batch": p.batch,
+            "tiles": sum(counts.values()),
+            "tiles_skipped": self.tiles_skipped,
+            "forward_passes": grid.computed_count,
+            "borders": grid.borders,
+            "blocks": len(counts),
+            "blocks_finished": self.blocks_finished,
+            "block": block_pixels(p),
+            "workers": p.workers,
+            "stitch_rows": p.stitch_rows,
+            "source_bytes": self.source,
+            "decoded_bytes": self.decoded,
+            "decoded_factor": round(self.decoded / self.source, 4),
+            "memory_bytes": {"host": p.peak_memory_bytes, "gpu": p.model_bytes if self.gpu else None},
+            "disk_bytes": {"work": p.disk_bytes - p.result_bytes, "result": p.result_bytes},
+            "statistics": [s.model_dump() for s in p.statistics],
+            "costs": asdict(self.costs),
+            "seconds": {k: round(v, 2) for k, v in asdict(self.seconds).items()}
+            | {"total": round(self.seconds.total, 2)},
+            "notes": list(p.notes),
+            "suspicions": list(p.suspicions),
+        }
+
+
+def price_item(request: Request) -> PricedPlan:
+    """Plans a run without leaving anything: same plan object, a probe of one tile, a price.
+
+    Raises:
+        InputError: The image, or its combination with the model, is refused.
+        ModelError: The bundle or the engine is refused.
+    """
+    with _elsewhere(request.out) as folder:
+        built = build_plan(replace(request, out=folder), folder=request.work().root)
+        plan = built.plan
+        scratch = replace(request, out=folder).work().scratch
+        image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+        try:
+            costs = probe(plan, image, built.engine, folder)
+        finally:
+            image.close()
+    gpu = _on_gpu(built.engine)
+    blocks = request.work(plan.key()).blocks
+    finished = (
+        sum(block_path(blocks, n).exists() for n in range(plan.grid.block_count)) if blocks.is_dir() else 0
+    )
+    whole = all(s.valid == math.prod(plan.grid.shape) for s in plan.statistics)
+    return PricedPlan(
+        plan=plan,
+        image=describe(built.info),
+        blocks_finished=finished,
+        tiles_skipped=0 if whole and plan.card.empty is None else None,
+        decoded=decoded_bytes(plan, built.info),
+        source=math.prod(plan.grid.shape) * value_bytes(built.info),
+        gpu=gpu,
+        costs=costs,
+        seconds=estimate(plan, costs, on_gpu=gpu),
+    )
+
+
+@contextmanager
+def _elsewhere(out: Path) -> Iterator[Path]:
+    """A folder that goes again, on the disk of ``out`` if it can be: a .nii.gz is inflated into it."""
+    beside = out.absolute()
+    while not beside.exists() and beside != beside.parent:
+        beside = beside.parent
+    usable = beside.is_dir() and os.access(beside, os.W_OK)
+    # Not inside the output folder itself, where others look for items.
+    place = beside.parent if beside == out.absolute() and os.access(beside.parent, os.W_OK) else beside
+    folder = Path(tempfile.mkdtemp(prefix=".segflow-plan-", dir=place if usable else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _on_gpu(engine: Engine) -> bool:
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    return engine.name in ON_GPU and not hidden and Path("/dev/nvidia0").exists()
+
+
+def block_pixels(plan: Plan) -> list[int]:
+    """Pixels of the usual block per axis: what it answers for."""
+    shared = [a.tile - a.step if plan.grid.borders == "stored" else 0 for a in plan.grid.axes]
+    return [
+        min(a.size, n * a.step + s) for a, n, s in zip(plan.grid.axes, plan.grid.block, shared, strict=True)
+    ]
+
+
+def decoded_bytes(plan: Plan, info: ImageInfo) -> int:
+    """Bytes that reading all blocks decodes: whole storage chunks, each once where blocks share them."""
+    if plan.kept_bytes and plan.area is None:
+        return math.prod(info.shape) * value_bytes(info)
+    total = value_bytes(info)
+    for blocks, chunk in zip(plan.grid.block_axes, info.chunk, strict=True):
+        axis = blocks.axis
+        length = 0
+        for b in range(blocks.count):
+            used = [axis.sources(k, plan.padding)[0] // chunk for k in blocks.computed(b)]
+            chunks = np.unique(np.concatenate(used)) if used else np.empty(0, np.int64)
+            length += int((np.minimum(axis.size, (chunks + 1) * chunk) - chunks * chunk).sum())
+        total *= length
+    return total
