@@ -25,8 +25,9 @@ from flows.request import make_request
 from flows.runner import PrefectRunner
 from tasks.work import item_id
 
-Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "method"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+Variants = Literal["none", "flips", "full"]
 Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
@@ -79,6 +80,9 @@ def segment_image(
     ] = False,
     engine: Annotated[Engine, Field(description="What runs the model.")] = "auto",
     precision: Annotated[Precision, Field(description="Arithmetic of the model.")] = "auto",
+    variants: Annotated[
+        Variants, Field(description="Average each tile over its mirror images, or also quarter turns.")
+    ] = "none",
     force: Annotated[bool, Field(description="Compute again even if this result exists.")] = False,
     window: Annotated[
         str | None, Field(description="Only a box: 100:612,200:712, or world:/wgs84: coordinates.")
@@ -110,6 +114,7 @@ def segment_image(
         cpu_fallback=cpu_fallback,
         engine=engine,
         precision=precision,
+        variants=variants,
         force=force,
         window=window,
         aoi=aoi,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from segmodels.engines.variants import Variants
 from tasks.errors import UsageError
 from tasks.planning.amount import parse_bytes
 from tasks.planning.plan import Parameters
@@ -30,6 +31,7 @@ def make_request(
     server: bool = True,
     engine: str = "auto",
     precision: str = "auto",
+    variants: Variants = "none",
     force: bool = False,
     window: str | None = None,
     aoi: Path | None = None,
@@ -50,6 +52,7 @@ def make_request(
         precision=precision,
         blend=blend,
         cpu_fallback=cpu_fallback,
+        variants=variants,
         **area,
     )
     return Request(

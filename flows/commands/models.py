@@ -88,7 +88,8 @@ def show(
         ("classes", ", ".join(f"{c.code} {c.name}" for c in card.classes)),
         ("channels", ", ".join(f"{c.name} ({c.units})" if c.units else c.name for c in card.channels)),
         ("normalise", ", ".join(n.kind for n in card.normalise)),
-        ("tile, overlap", f"{'×'.join(map(str, card.tile))}, {_overlap(card)}; stride {card.stride}"),
+        ("tile, overlap", f"{_by(card.tile)}, {_overlap(card)}; stride {card.stride}"),
+        ("receptive radius", _by(card.receptive_radius or ())),
         ("blend, padding", f"{card.blend}, {card.padding}"),
         ("licence", card.licence),
         ("trained on", card.training.data),
@@ -102,12 +103,37 @@ def show(
     console.print(facts, highlight=False)
 
 
+def _by(sizes: tuple[int, ...]) -> str:
+    return "×".join(map(str, sizes))
+
+
 def _overlap(card: Card) -> str:
     if card.overlap is not None:
         return f"{card.overlap:g}"
     if card.receptive_radius is not None:
-        return f"{'×'.join(map(str, card.receptive_radius))} pixels, the receptive field's radius"
+        return f"{_by(card.receptive_radius)} pixels, the receptive field's radius"
     return "a quarter"
+
+
+@app.command("measure")
+def measure(
+    model: Annotated[str, typer.Argument(help="A bundle's folder.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how far a bundle's model looks, and write the radius into its card."""
+    from flows.commands.outcome import print_json, reported
+    from flows.environment import prepare_environment
+    from segmodels.bundles.write import measure_bundle
+
+    prepare_environment()
+    with reported(debug=debug, as_json=as_json):
+        bundle = measure_bundle(model)
+    radius = bundle.card.receptive_radius or ()
+    if as_json:
+        print_json({"status": "done", "digest": bundle.digest, "receptive_radius": list(radius)})
+        return
+    typer.echo(f"{bundle.card.name}: 99 % of a changed pixel's effect stays within {_by(radius)} pixels")
 
 
 @app.command("verify")

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from flows.pipeline import RunResult
 
-Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "method"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+Variants = Literal["none", "flips", "full"]
 Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
@@ -70,8 +71,14 @@ def run(
             help="Go on with the CPU (needs openvino) if a GPU's memory is not enough for one tile.",
         ),
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="What runs the model.")] = "auto",
+    engine: Annotated[
+        Engine, typer.Option(help="What runs the model; auto measures once per machine.")
+    ] = "auto",
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the model.")] = "auto",
+    variants: Annotated[
+        Variants,
+        typer.Option(help="Average each tile over its mirror images, or also quarter turns (full); slower."),
+    ] = "none",
     direct: Annotated[
         bool, typer.Option("--direct", help="Run without Prefect, as plain functions.")
     ] = False,
@@ -113,6 +120,7 @@ def run(
             cpu_fallback=cpu_fallback,
             engine=engine,
             precision=precision,
+            variants=variants,
             force=force,
             command=shlex.join(["segflow", *sys.argv[1:]]),
         )

@@ -149,10 +149,12 @@ class Card(_Strict):
             logit separates the second class from the first.
         normalise: One entry for all channels, or one per channel.
         tile: Default tile, one size per model axis, slowest axis first.
-        overlap: Default overlap of neighbouring tiles, as a fraction of the tile; None takes
-            ``receptive_radius``, or a quarter where that is unknown.
-        receptive_radius: Pixels per model axis within which the input decides an output, as measured.
+        overlap: Default overlap of neighbouring tiles, as a fraction of the tile; None takes the receptive
+            radius, or a quarter where that is unknown.
         stride: Total stride of the network; tile sizes and starts are multiples of it.
+        receptive_radius: Pixels per model axis, like ``tile``, within which 99 % of the energy of a changed
+            pixel's effect stays; measured by :func:`segmodels.receptive.receptive_radius`.
+        agreement: Least share of golden pixels whose class an engine must reproduce.
         spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
         seams: How much neighbouring tiles may disagree before a run is *suspect*.
         empty: When a tile need not be run; None runs every tile that has a valid pixel.
@@ -170,8 +172,9 @@ class Card(_Strict):
     normalise: tuple[Normalise, ...] = Field(default=(NormaliseNone(),), min_length=1)
     tile: tuple[int, ...] = Field(min_length=1)
     overlap: float | None = Field(default=None, ge=0, lt=1)
-    receptive_radius: tuple[int, ...] | None = None
     stride: int = Field(default=1, ge=1)
+    receptive_radius: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    agreement: float = Field(default=0.998, ge=0, le=1)
     padding: Literal["reflect", "edge", "zero"] = "reflect"
     blend: Literal["gaussian", "hann", "constant", "crop"] = "gaussian"
     connectivity: Literal["face", "full"] = "full"
@@ -198,6 +201,8 @@ class Card(_Strict):
             raise ValueError("tile sizes must be positive multiples of the stride")
         if len(self.tile) not in self.ndims and len(self.tile) != max(self.ndims):
             raise ValueError("tile needs one size per model axis")
+        if self.receptive_radius is not None and len(self.receptive_radius) != len(self.tile):
+            raise ValueError("receptive_radius needs one radius per size of the tile")
         return self
 
     @property

@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segmodels.bundles.bundle import CARD, GOLDEN, Bundle, bundle_digest, file_digest, load_bundle
+from segmodels.bundles.bundle import (
+    CARD,
+    GOLDEN,
+    Bundle,
+    bundle_digest,
+    file_digest,
+    load_bundle,
+    read_golden,
+)
 from segmodels.bundles.card import Card
+from segmodels.engines.backend import Run
 from segmodels.errors import BundleError
-from segmodels.methods.method import Linear, NormalisedDifference
+from segmodels.methods.method import Linear, NormalisedDifference, read_method
+from segmodels.receptive import receptive_radius
 
 
 def write_bundle(
@@ -29,7 +39,8 @@ def write_bundle(
     """Writes a bundle and loads it back.
 
     The golden logits are computed in float32, on the CPU, by the model as read back from disk: by Keras, by
-    OpenVINO for ONNX, by numpy for a method.
+    OpenVINO for ONNX, by numpy for a method. The same model's receptive radius is measured, unless the card
+    gives one.
 
     Args:
         directory: The bundle's folder; it must not exist, unless ``overwrite``.
@@ -55,15 +66,16 @@ def write_bundle(
         if method is not None:
             file = folder / "method.json"
             file.write_text(method.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            logits = method.logits(golden_input)
+            run: Run = method.logits
         elif onnx is not None:
             file = folder / "model.onnx"
             shutil.copyfile(onnx, file)
-            logits = _reference_onnx(Bundle(folder, card, "onnx", ""), golden_input)
+            run = _reference_onnx(Bundle(folder, card, "onnx", ""))
         else:
             file = folder / "model.keras"
             model.save(file)
-            logits = _reference(file, golden_input)
+            run = _reference(file)
+        logits = run(np.ascontiguousarray(golden_input))
         if logits.shape != (*golden_input.shape[:-1], card.logits):
             raise BundleError(
                 f"The model answers with shape {logits.shape}, but the card of {card.name} promises "
@@ -71,7 +83,8 @@ def write_bundle(
             )
         np.savez_compressed(folder / GOLDEN, input=golden_input, logits=logits)
         digests = {name: file_digest(folder / name) for name in (GOLDEN, file.name)}
-        card = card.model_copy(update={"digests": digests})
+        radius = card.receptive_radius or _radius(card, run, golden_input, per_pixel=method is not None)
+        card = card.model_copy(update={"digests": digests, "receptive_radius": radius})
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         checked = load_bundle(folder)
         _put(folder, target)
@@ -118,21 +131,65 @@ def _check(
         )
 
 
-def _reference(file: Path, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    import keras
+def measure_bundle(path: str | Path) -> Bundle:
+    """Measures the receptive radius of a bundle that exists and writes it into its card, nothing else.
 
+    Raises:
+        BundleError: If the bundle is refused.
+        EngineError: If its model needs a library that is not installed.
+    """
+    bundle = load_bundle(path)
+    golden, _ = read_golden(bundle)
+    if bundle.kind == "onnx":
+        run = _reference_onnx(bundle)
+    elif bundle.kind == "keras":
+        run = _reference(bundle.model_path)
+    else:
+        run = read_method(bundle.model_path, bundle.card).logits
+    radius = _radius(bundle.card, run, golden, per_pixel=bundle.kind == "method")
+    card = bundle.card.model_copy(update={"receptive_radius": radius})
+    new = bundle.path / f".{CARD}"
+    new.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    new.replace(bundle.path / CARD)
+    return load_bundle(bundle.path)
+
+
+def _radius(card: Card, run: Run, golden: npt.NDArray[np.float32], *, per_pixel: bool) -> tuple[int, ...]:
+    if per_pixel:
+        return (0,) * len(card.tile)
+    # A golden input of fewer axes than the tile says nothing about the others.
+    tile = card.tile[-(golden.ndim - 2) :]
+    radius = receptive_radius(run, golden, tile=tile, stride=card.stride)
+    return (0,) * (len(card.tile) - len(tile)) + radius
+
+
+def _reference(file: Path) -> Run:
     from segmodels.bundles.keras_file import load_keras_file
 
-    # On a GPU the same call may round through TensorFloat-32.
-    with keras.device("cpu:0"):
-        model = load_keras_file(file)
-        return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), np.float32)
+    model = load_keras_file(file)
+
+    def run(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        import keras
+
+        # On a GPU the same call may round through TensorFloat-32.
+        with keras.device("cpu:0"):
+            return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), np.float32)
+
+    return run
 
 
-def _reference_onnx(bundle: Bundle, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _reference_onnx(bundle: Bundle) -> Run:
     from segmodels.engines.on_openvino import OpenVinoBackend
 
-    return OpenVinoBackend(bundle, precision="float32").compile(x.shape)(np.ascontiguousarray(x))
+    backend = OpenVinoBackend(bundle, precision="float32")
+    compiled: dict[tuple[int, ...], Run] = {}
+
+    def run(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if x.shape not in compiled:
+            compiled[x.shape] = backend.compile(x.shape)
+        return compiled[x.shape](x)
+
+    return run
 
 
 def _put(folder: Path, target: Path) -> None:

@@ -19,8 +19,8 @@ class Backend(Protocol):
     """A model loaded by one library, before its batch shape is fixed.
 
     Attributes:
-        name: ``tensorflow``, ``jax``, ``torch``, ``openvino`` or ``method``.
-        precision: ``float32`` or ``bfloat16``.
+        name: ``tensorflow``, ``jax``, ``torch``, ``openvino``, ``onnx`` or ``method``.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
         library: Library and version.
         batching: Whether a tile's bits are the same at every place of a batch: ``exact`` if known to
             be, ``single`` if known not to be, so that tiles run one by one, ``probe`` if it must be tried.
@@ -33,6 +33,10 @@ class Backend(Protocol):
 
     def compile(self, shape: tuple[int, ...]) -> Run:
         """Prepares the model for inputs of exactly ``shape``, ``(batch, *tile, channels)``."""
+        ...
+
+    def bare(self, shape: tuple[int, ...]) -> Callable[[], object]:
+        """The library's own call alone, its input where it computes and its output left there; to be timed."""
         ...
 
 

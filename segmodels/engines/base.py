@@ -12,8 +12,8 @@ class Engine(Protocol):
     """A loaded, warmed model.
 
     Attributes:
-        name: ``tensorflow``, ``jax``, ``torch``, ``openvino`` or ``method``.
-        precision: ``float32`` or ``bfloat16``.
+        name: ``tensorflow``, ``jax``, ``torch``, ``openvino``, ``onnx`` or ``method``.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
         library: Library and version, for provenance (``openvino 2026.4.1``).
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ import numpy as np
 from segmodels.bundles.bundle import Bundle
 from segmodels.bundles.keras_file import load_keras_file
 from segmodels.engines.backend import Array, Batching, Run
+from segmodels.engines.folding import fold_batch_norm
+from segmodels.engines.hardware import cpu_bfloat16
 from segmodels.errors import EngineError
 
 Library = Literal["tensorflow", "jax", "torch"]
@@ -55,25 +58,48 @@ class KerasBackend:
         self.batching: Batching = "probe" if gpus else "single"
         self.precision: str = precision or ("bfloat16" if fast else "float32")
         policy = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
-        self._model = load_keras_file(bundle.model_path, policy=policy)
+        model = load_keras_file(bundle.model_path, policy=policy)
+        _check_channels(model, bundle)
+        self._model = fold_batch_norm(model)
         self.library = f"{library} {version(library)}, keras {version('keras')}"
-        _check_channels(self._model, bundle)
 
     def compile(self, shape: tuple[int, ...]) -> Run:
         """Traces the model once for ``shape``."""
         build = {"tensorflow": _on_tensorflow, "jax": _on_jax, "torch": _on_torch}[self.name]
         return build(self._model, shape)
 
+    def bare(self, shape: tuple[int, ...]) -> Callable[[], object]:
+        """One run on an input that lies where the model computes, waited for, its output left there."""
+        build = {"tensorflow": _bare_tensorflow, "jax": _bare_jax, "torch": _bare_torch}[self.name]
+        return build(self._model, shape)
+
+
+def devices(library: str) -> list[str]:
+    """What a library can compute on, by its own names, the GPUs by their models."""
+    if library == "torch":
+        import torch
+
+        return ["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
+    if library == "jax":
+        import jax
+
+        return [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()]
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [str(tf.config.experimental.get_device_details(g).get("device_name", g.name)) for g in gpus]
+    return ["CPU", *names]
+
 
 def _prepare_gpus(library: str) -> tuple[bool, bool]:
-    """Sets GPUs to exact, repeatable work; whether there are any, and all are fast in bfloat16."""
+    """Sets GPUs to exact, repeatable work; whether there are any, and whether bfloat16 is fast here."""
     if library == "torch":
         import torch
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         found = bool(torch.cuda.is_available())
-        return found, found and bool(torch.cuda.is_bf16_supported())
+        return found, bool(torch.cuda.is_bf16_supported()) if found else cpu_bfloat16()
     if library == "jax":
         import jax
 
@@ -91,8 +117,10 @@ def _prepare_gpus(library: str) -> tuple[bool, bool]:
         # TensorFloat-32 would make "float32" a tenth as exact; autotuned kernels differ from run to run.
         tf.config.experimental.enable_tensor_float_32_execution(False)
         tf.config.experimental.enable_op_determinism()
+    else:
+        return False, cpu_bfloat16()
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return bool(gpus), bool(gpus) and all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+    return True, all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
 
 
 def _check_channels(model: Any, bundle: Bundle) -> None:
@@ -104,14 +132,20 @@ def _check_channels(model: Any, bundle: Bundle) -> None:
         )
 
 
-def _on_tensorflow(model: Any, shape: tuple[int, ...]) -> Run:
+def _traced(model: Any, shape: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
     def call(x: Any) -> Any:
         return tf.cast(model(x, training=False), tf.float32)
 
-    traced = call.get_concrete_function()
+    return call.get_concrete_function()
+
+
+def _on_tensorflow(model: Any, shape: tuple[int, ...]) -> Run:
+    import tensorflow as tf
+
+    traced = _traced(model, shape)
 
     def run(batch: Array) -> Array:
         # .numpy() may share TensorFlow's buffer; the caller is promised an array of its own.
@@ -120,7 +154,15 @@ def _on_tensorflow(model: Any, shape: tuple[int, ...]) -> Run:
     return run
 
 
-def _on_jax(model: Any, shape: tuple[int, ...]) -> Run:
+def _bare_tensorflow(model: Any, shape: tuple[int, ...]) -> Callable[[], object]:
+    import tensorflow as tf
+
+    traced, x = _traced(model, shape), tf.random.stateless_normal(shape, (0, 0))
+    corner = (0,) * len(shape)
+    return lambda: traced(x)[corner].numpy()  # one number is fetched, so that the run is over
+
+
+def _compiled(model: Any, shape: tuple[int, ...]) -> Callable[[Any], Any]:
     import jax
 
     trainable = [v.value for v in model.trainable_variables]
@@ -132,7 +174,19 @@ def _on_jax(model: Any, shape: tuple[int, ...]) -> Run:
         return out.astype("float32")
 
     compiled = call.lower(trainable, fixed, jax.ShapeDtypeStruct(shape, np.float32)).compile()
-    return lambda batch: np.array(compiled(trainable, fixed, batch))
+    return lambda x: compiled(trainable, fixed, x)
+
+
+def _on_jax(model: Any, shape: tuple[int, ...]) -> Run:
+    compiled = _compiled(model, shape)
+    return lambda batch: np.array(compiled(batch))
+
+
+def _bare_jax(model: Any, shape: tuple[int, ...]) -> Callable[[], object]:
+    import jax
+
+    compiled, x = _compiled(model, shape), jax.random.normal(jax.random.key(0), shape)
+    return lambda: compiled(x).block_until_ready()
 
 
 def _on_torch(model: Any, shape: tuple[int, ...]) -> Run:
@@ -143,5 +197,20 @@ def _on_torch(model: Any, shape: tuple[int, ...]) -> Run:
         with torch.inference_mode():
             x = torch.from_numpy(batch).to(get_device())
             return np.array(model(x, training=False).float().cpu().numpy())
+
+    return run
+
+
+def _bare_torch(model: Any, shape: tuple[int, ...]) -> Callable[[], object]:
+    import torch
+    from keras.backend import get_device
+
+    x = torch.randn(shape, device=get_device())
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(x, training=False)
+        if x.is_cuda:
+            torch.cuda.synchronize()
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -33,3 +34,8 @@ class NumpyBackend:
     def compile(self, shape: tuple[int, ...]) -> Run:
         """Nothing to prepare: a method takes any shape."""
         return self._method.logits
+
+    def bare(self, shape: tuple[int, ...]) -> Callable[[], object]:
+        """The method alone."""
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        return lambda: self._method.logits(x)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from segmodels.bundles.bundle import load_bundle
+from segmodels.bundles.bundle import Bundle, load_bundle
 from segmodels.engines.base import Engine
-from segmodels.engines.opening import choose_engine, open_engine
+from segmodels.engines.choosing import Choice, choose
+from segmodels.engines.opening import open_engine
+from segmodels.engines.variants import Variants, with_variants
 from segmodels.errors import BundleError, EngineError
 from tasks.blocks.reading import block_windows
 from tasks.blocks.stepdown import Step, SteppingEngine
@@ -52,7 +54,7 @@ def close_sessions() -> None:
 
 
 def engine_for(plan: Plan) -> Engine:
-    """The engine that a plan's parameters mean on this machine, verified on the golden input.
+    """The engine that a plan names, or that its parameters mean on this machine; verified on the golden input.
 
     Raises:
         ModelError: There is none, or the bundle changed since the plan.
@@ -62,14 +64,20 @@ def engine_for(plan: Plan) -> Engine:
 
 
 def _engine_for(plan: Plan) -> Engine:
-    asked = plan.parameters
+    asked, engine, precision = plan.parameters, plan.engine, plan.precision
+    if not engine:
+        choice = _choice(
+            plan.bundle, plan.bundle_digest, asked.engine, asked.precision, plan.batch, plan.tile
+        )
+        engine, precision = choice.engine, choice.precision
     return _engine(
         plan.bundle,
         plan.bundle_digest,
-        asked.engine,
-        asked.precision,
+        engine,
+        precision,
         plan.batch,
         plan.tile,
+        asked.variants,
         asked.cpu_fallback,
     )
 
@@ -93,6 +101,13 @@ def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     return Session(plan, image, engine)
 
 
+@lru_cache(maxsize=16)
+def _choice(
+    bundle: Path, digest: str, engine: str, precision: str, batch: int, tile: tuple[int, ...]
+) -> Choice:
+    return choose(_checked(bundle, digest), engine=engine, precision=precision, batch=batch, tile=tile)
+
+
 @lru_cache(maxsize=2)
 def _engine(
     bundle: Path,
@@ -101,24 +116,30 @@ def _engine(
     precision: str,
     batch: int,
     tile: tuple[int, ...],
+    variants: Variants,
     cpu_fallback: bool,
 ) -> Engine:
-    loaded = load_bundle(bundle)
-    if loaded.digest != digest:
-        raise BundleError(f"the bundle {bundle} changed while it was in use: run again")
+    loaded = _checked(bundle, digest)
+    sigmoid = loaded.card.activation == "sigmoid"
 
     def step(says: str, size: int, name: str) -> Step:
-        return Step(
-            says,
-            size,
-            lambda: open_engine(loaded, engine=name, precision=precision, batch=size, tile=tile),
-        )
+        def opened() -> Engine:
+            one = open_engine(loaded, engine=name, precision=precision, batch=size, tile=tile)
+            return with_variants(one, variants, tile=tile, sigmoid=sigmoid)
 
-    chosen = choose_engine(loaded, engine)
+        return Step(says, size, opened)
+
     steps = [step(f"in batches of {batch}", batch, engine)]
     if batch > 1:
         steps.append(step("tile by tile", 1, engine))
-    if cpu_fallback and chosen in ON_GPU:
+    if cpu_fallback and engine in ON_GPU:
         # The one engine here that never touches a GPU, whatever the others have loaded.
         steps.append(step("tile by tile on the CPU", 1, "openvino"))
     return SteppingEngine(steps)
+
+
+def _checked(bundle: Path, digest: str) -> Bundle:
+    loaded = load_bundle(bundle)
+    if loaded.digest != digest:
+        raise BundleError(f"the bundle {bundle} changed while it was in use: run again")
+    return loaded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segmodels.bundles.bundle import Bundle, load_bundle
 from segmodels.engines.base import Engine
-from segmodels.engines.opening import choose_engine
+from segmodels.engines.choosing import candidates
 from segmodels.errors import EngineError
 from tasks.blocks.session import engine_for
 from tasks.errors import SegflowError
@@ -76,8 +76,8 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
 
 
 def _engine_name(bundle: Bundle, asked: str) -> str:
-    """What will run the model; one that cannot is refused later, once the image was accepted."""
+    """What will most likely run the model; one that cannot is refused later, once the image was accepted."""
     try:
-        return choose_engine(bundle, asked)
-    except EngineError:
+        return candidates(bundle, asked)[0][0].engine
+    except (EngineError, IndexError):
         return asked

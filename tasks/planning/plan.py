@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from segmodels.bundles.card import Card
+from segmodels.engines.variants import Variants
 from segmodels.normalise import Normaliser
 from tasks.files import atomic_write
 from tasks.planning.statistics import ChannelSummary
@@ -34,6 +35,7 @@ class Parameters(BaseModel):
         blend: How overlapping tiles are weighed, or None for the card's way.
         cpu_fallback: Whether the CPU may go on when a GPU's memory is not enough for a single
             tile; its last bits may differ.
+        variants: Mirrored and turned copies of each tile that are averaged.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,7 @@ class Parameters(BaseModel):
     overlap: float | None = None
     engine: str = "auto"
     precision: str = "auto"
+    variants: Variants = "none"
     window: str | None = None
     aoi: str | None = None
     blend: Blend | None = None

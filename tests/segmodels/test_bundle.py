@@ -13,7 +13,7 @@ from segmodels.bundles import bundle as bundle_module
 from segmodels.bundles.bundle import file_digest, load_bundle, read_golden, shipped_bundles
 from segmodels.bundles.card import Card, ChannelCard, ClassCard
 from segmodels.bundles.keras_file import inspect_keras_file, load_keras_file
-from segmodels.bundles.write import write_bundle
+from segmodels.bundles.write import measure_bundle, write_bundle
 from segmodels.errors import BundleError
 from segmodels.methods.method import Linear
 from segmodels.zoo.make_water_ndwi import make
@@ -166,7 +166,8 @@ def test_every_shipped_bundle_is_whole():
 
 def test_the_shipped_water_bundle_is_what_its_script_writes(tmp_path):
     made, shipped = make(tmp_path / "water-ndwi"), load_bundle("water-ndwi")
-    assert made.card.model_copy(update={"digests": {}}) == shipped.card.model_copy(update={"digests": {}})
+    same = {"digests": {}, "receptive_radius": (0, 0)}
+    assert made.card.model_copy(update=same) == shipped.card.model_copy(update=same)
     assert made.model_path.read_bytes() == shipped.model_path.read_bytes()
     for a, b in zip(read_golden(made), read_golden(shipped), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -187,6 +188,30 @@ def test_what_does_not_fit_is_not_written(tmp_path, changes, message):
     with pytest.raises(BundleError, match=message):
         write_bundle(tmp_path / "new", **arguments)
     assert not any(tmp_path.iterdir())
+
+
+def test_the_receptive_radius_is_measured_kept_or_added(tmp_path):
+    from segmodels.engines.on_keras import use_keras
+
+    keras = use_keras("tensorflow")
+    inputs = keras.Input((None, None, 1))
+    mean = keras.layers.AveragePooling2D((5, 3), 1, padding="same")(inputs)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(mean))
+    card = CARD.model_copy(update={"ndims": (2,), "tile": (32, 32)})
+    written = write_bundle(tmp_path / "m", card=card, model=model, golden_input=GOLDEN)
+    assert written.card.receptive_radius == (2, 1)
+    given = card.model_copy(update={"receptive_radius": (7, 8)})
+    kept = write_bundle(tmp_path / "k", card=given, model=model, golden_input=GOLDEN)
+    assert kept.card.receptive_radius == (7, 8)
+    edit_card(tmp_path / "m", receptive_radius=None)
+    assert load_bundle(tmp_path / "m").card.receptive_radius is None
+    assert measure_bundle(tmp_path / "m") == written
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["golden.npz", "model.json", "model.keras"]
+    method = write_bundle(tmp_path / "p", card=CARD, method=METHOD, golden_input=GOLDEN)
+    assert method.card.receptive_radius == (0, 0)
+    edit_card(tmp_path / "m", receptive_radius=[1, 2, 3])
+    with pytest.raises(BundleError, match="one radius per size of the tile"):
+        load_bundle(tmp_path / "m")
 
 
 def test_an_existing_folder_is_replaced_only_when_asked_and_only_if_a_bundle(folder, tmp_path):

@@ -1,0 +1,145 @@
+"""Which engines there are, loading a model into one, and proving it right on the bundle's golden input."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, cast, get_args
+
+import numpy as np
+
+from segmodels.bundles.bundle import Bundle, read_golden
+from segmodels.engines.backend import Array, Backend
+from segmodels.errors import EngineError
+
+EngineName = Literal["auto", "method", "tensorflow", "jax", "torch", "openvino", "onnx"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
+
+#: The engines that can run each kind of bundle.
+ABLE: dict[str, tuple[str, ...]] = {
+    "method": ("method",),
+    "onnx": ("openvino", "onnx"),
+    "keras": ("tensorflow", "jax", "torch", "openvino"),
+}
+#: The package that each engine needs.
+PACKAGES = {
+    "method": "numpy",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "torch": "torch",
+    "openvino": "openvino",
+    "onnx": "onnxruntime",
+}
+#: Largest difference of a float32 logit, relative to the largest golden logit (at least 1).
+TOLERANCE = 1e-3
+
+
+def check_names(bundle: Bundle, engine: str, precision: str) -> None:
+    """Refuses names that do not exist, and engines that cannot run this kind of bundle.
+
+    Raises:
+        EngineError: Says what can be chosen instead.
+    """
+    if engine not in get_args(EngineName):
+        raise EngineError(f"There is no engine {engine!r}; choose {_either(get_args(EngineName))}.")
+    if precision not in get_args(PrecisionName):
+        raise EngineError(f"There is no precision {precision!r}; choose {_either(get_args(PrecisionName))}.")
+    able = ABLE[bundle.kind]
+    if engine not in ("auto", *able):
+        raise EngineError(
+            f"{bundle.card.name} holds {bundle.model_path.name}, which the engine {engine!r} cannot run; "
+            f"choose {_either(('auto', *able))}."
+        )
+
+
+def installed(engine: str) -> bool:
+    """Whether the package that an engine needs is installed; imports nothing."""
+    return importlib.util.find_spec(PACKAGES[engine]) is not None
+
+
+def library_version(engine: str) -> str:
+    """Version of an engine's package, or an empty string if it does not say."""
+    try:
+        return version(PACKAGES[engine])
+    except PackageNotFoundError:
+        return ""
+
+
+def load_backend(bundle: Bundle, name: str, precision: str) -> Backend:
+    """Loads the bundle's model into one library.
+
+    Args:
+        bundle: A checked bundle.
+        name: An engine that can run it, not ``auto``.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
+
+    Raises:
+        EngineError: If the library is missing or cannot run the model so.
+        BundleError: If the model cannot be read.
+    """
+    if name == "openvino":
+        from segmodels.engines import on_openvino
+
+        return on_openvino.OpenVinoBackend(bundle, precision=cast("on_openvino.Precision", precision))
+    if precision == "int8":
+        able = "the engine openvino, or " if "openvino" in ABLE[bundle.kind] else ""
+        raise EngineError(f"The engine {name!r} does not compute in int8; choose {able}another precision.")
+    exact = cast("Literal['float32', 'bfloat16']", precision)
+    if name == "method":
+        from segmodels.engines.on_numpy import NumpyBackend
+
+        return NumpyBackend(bundle, precision=exact)
+    if name == "onnx":
+        from segmodels.engines.on_onnx import OnnxBackend
+
+        return OnnxBackend(bundle, precision=exact)
+    from segmodels.engines.on_keras import KerasBackend, Library
+
+    return KerasBackend(bundle, cast("Library", name), precision=exact)
+
+
+def golden_problem(bundle: Bundle, backend: Backend) -> str | None:
+    """Runs the golden input; says how the answer differs, or None if it is near enough.
+
+    Raises:
+        EngineError: If the library cannot run it at all.
+        BundleError: If the golden input cannot be read.
+    """
+    # The golden input is small, so a second compilation at its own shape costs little.
+    x, golden = read_golden(bundle)
+    found = backend.compile(x.shape)(np.ascontiguousarray(x))
+    if found.shape != golden.shape:
+        return f"it answers with shape {found.shape}, not {golden.shape}"
+    return disagreement(found, golden, precision=backend.precision, agreement=bundle.card.agreement)
+
+
+def disagreement(found: Array, golden: Array, *, precision: str, agreement: float = 0.998) -> str | None:
+    """Says how ``found`` logits differ from the golden ones, or None if they are near enough.
+
+    Args:
+        found: Logits of an engine.
+        golden: Logits of the bundle, of the same shape.
+        precision: At ``float32`` the logits themselves must agree too.
+        agreement: Least share of pixels whose class must agree, at any precision.
+    """
+    if not np.isfinite(found).all():
+        return "some logits are not finite"
+    same = float(np.mean(_classes(found) == _classes(golden)))
+    if same < agreement:
+        return f"{same:.2%} of its classes agree, {agreement:.1%} must"
+    if precision == "float32":
+        worst = float(np.abs(found - golden).max())
+        bound = TOLERANCE * max(1.0, float(np.abs(golden).max()))
+        if worst > bound:
+            return f"a logit differs by {worst:.2g}, at most {bound:.2g} may"
+    return None
+
+
+def _classes(logits: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    if logits.shape[-1] == 1:
+        return (logits[..., 0] > 0).astype(np.intp)
+    return np.asarray(np.argmax(logits, axis=-1), np.intp)
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:-1]) + f" or {names[-1]}"
