@@ -9,12 +9,13 @@ COMPILE := $(RUN) uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --no-header \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test test-fast lint types lock clean clean-all
+.PHONY: help demo test test-fast chaos lint types lock clean clean-all
 
 help:
 	@echo "make demo       install into .venv and segment two real images into demo-out/"
 	@echo "make test       install into .venv and run every test"
 	@echo "make test-fast  the everyday tests only"
+	@echo "make chaos      kill runs 200 times at random instants and resume them; KILLS=20 for fewer"
 	@echo "make lint       style of the code (ruff)"
 	@echo "make types      types of the code (mypy)"
 	@echo "make lock       write requirements*.txt again from pyproject.toml; UPGRADE=1 takes the newest"
@@ -30,6 +31,10 @@ test: test-fast
 test-fast:
 	@./.ci/install dev
 	@$(RUN) pytest -m "not slow"
+
+chaos:
+	@./.ci/install dev
+	@.venv/bin/python tests/chaos/chaos.py --kills $(or $(KILLS),200)
 
 lint:
 	@./.ci/install dev

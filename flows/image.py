@@ -20,9 +20,10 @@ from pydantic import Field
 from flows.artifacts import ArtifactProgress
 from flows.embedded import use_embedded_server
 from flows.pipeline import RunResult, run_item
+from flows.places import opened_place
 from flows.progress import attached
 from flows.request import make_request
-from flows.runner import PrefectRunner
+from flows.runner import MOST_IN_FLIGHT, PrefectRunner
 from tasks.work import item_id
 
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
@@ -38,7 +39,7 @@ def _run_name() -> str:
     return f"{item}{part} with {Path(str(asked['model'])).name}"
 
 
-_threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=32)
+_threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MOST_IN_FLIGHT)
 
 
 # Whoever calls the flow from Python gets the embedded server that ends with the process, too.
@@ -78,6 +79,9 @@ def segment_image(
     cpu_fallback: Annotated[
         bool, Field(description="Go on with the CPU if a GPU's memory is not enough for one tile.")
     ] = False,
+    runner: Annotated[
+        str, Field(description="Where blocks run: threads, dask, or dask://host:port of a scheduler.")
+    ] = "threads",
     engine: Annotated[Engine, Field(description="What runs the model.")] = "auto",
     precision: Annotated[Precision, Field(description="Arithmetic of the model.")] = "auto",
     variants: Annotated[
@@ -112,6 +116,7 @@ def segment_image(
         memory=memory,
         blend=blend,
         cpu_fallback=cpu_fallback,
+        runner=runner,
         engine=engine,
         precision=precision,
         variants=variants,
@@ -120,4 +125,5 @@ def segment_image(
         aoi=aoi,
         command=command,
     )
-    return run_item(request, runner=PrefectRunner(), progress=attached(ArtifactProgress()))
+    with opened_place(runner, workers=workers) as place:
+        return run_item(request, runner=PrefectRunner(place), progress=attached(ArtifactProgress()))

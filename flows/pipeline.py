@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from flows.runner import Runner
-from tasks.blocks.session import close_sessions
-from tasks.planning.estimate import Pace
-from tasks.planning.plan import Plan
+from tasks.errors import OwnedError
 from tasks.planning.preflight import find_done
 from tasks.planning.request import Request
-from tasks.planning.step import Planned, plan_item
+from tasks.publishing.leftovers import leftovers, remove_leftovers
 from tasks.publishing.ownership import owned
-from tasks.publishing.record import build_record
-from tasks.publishing.step import publish_item
-from tasks.regions.step import measure_item
-from tasks.reports.step import report_item
-from tasks.stitching.step import stitch_item
+
+if TYPE_CHECKING:
+    from flows.runner import Runner
+    from tasks.planning.plan import Plan
+    from tasks.planning.step import Planned
 
 
 @dataclass(frozen=True)
@@ -83,6 +80,10 @@ def already_done(request: Request) -> RunResult | None:
     record = find_done(request)  # asked even with --force: it refuses another input's item
     if record is None or request.force:
         return None
+    left = leftovers(request.work(), record)
+    if left:
+        with suppress(OwnedError), owned(request.work().root, item=request.item):
+            remove_leftovers(left)
     return RunResult(
         status=record["status"],
         item=request.item,
@@ -102,6 +103,17 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
     Raises:
         SegflowError, ModelError: One sentence with the remedy; nothing is published.
     """
+    # Not before they are needed: what is done already, or refused, is told without loading them.
+    from tasks.blocks.session import close_sessions
+    from tasks.planning.estimate import Pace
+    from tasks.planning.plan import Plan
+    from tasks.planning.step import plan_item
+    from tasks.publishing.record import build_record
+    from tasks.publishing.step import publish_item
+    from tasks.regions.step import measure_item
+    from tasks.reports.step import report_item
+    from tasks.stitching.step import stitch_item
+
     begin, started = time.perf_counter(), datetime.now(UTC)
     timings: dict[str, float] = {}
 
@@ -112,8 +124,11 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         yield
         timings[name] = time.perf_counter() - start
 
+    done = already_done(request)
+    if done is not None:
+        return done
     with owned(request.work().root, item=request.item):
-        done = already_done(request)
+        done = already_done(request)  # another run may have ended in the meantime
         if done is not None:
             return done
         with stage("plan"):
@@ -123,7 +138,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         with stage("segment"):
             first = time.perf_counter()
             ended = []
-            for outcome in runner.blocks(planned, workers=plan.workers):
+            for outcome in runner.blocks(planned):
                 ended.append((time.perf_counter() - first, outcome.tiles))
                 progress.block()
             close_sessions()
@@ -142,7 +157,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 timings=timings,
                 started=started,
                 finished=datetime.now(UTC),
-                pace=Pace(tuple(ended), workers=request.workers, scan=scan),
+                pace=Pace(tuple(ended), workers=plan.workers, scan=scan),
             )
             runner.call(report_item, work, record)
         progress.stage("publish")

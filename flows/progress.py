@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from flows.pipeline import Progress
 from tasks.imagery.open import describe
-from tasks.planning.plan import Plan
-from tasks.planning.step import Planned
+
+if TYPE_CHECKING:
+    from flows.pipeline import Progress
+    from tasks.planning.plan import Plan
+    from tasks.planning.step import Planned
 
 logger = logging.getLogger("segflow")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from flows.runner_names import DASK, THREADS, absolute_model, scheduler_address
 from segmodels.engines.variants import Variants
 from tasks.errors import UsageError
 from tasks.planning.amount import parse_bytes
@@ -29,6 +30,7 @@ def make_request(
     blend: Blend | None = None,
     cpu_fallback: bool = False,
     server: bool = True,
+    runner: str = "threads",
     engine: str = "auto",
     precision: str = "auto",
     variants: Variants = "none",
@@ -37,11 +39,14 @@ def make_request(
     aoi: Path | None = None,
     command: str = "",
 ) -> Request:
-    """Builds a request; paths are taken as given.
+    """Builds a request; paths are taken as given, but made absolute for the workers of a cluster.
 
     Raises:
-        UsageError: An item name, an overlap, an area or an amount of memory that cannot be used.
+        UsageError: An item name, an overlap, an area, an amount of memory or a runner that cannot be used.
     """
+    scheduler_address(runner)
+    if runner != THREADS:
+        image, out, model = image.absolute(), out.absolute(), absolute_model(model)
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
     area = area_parameters(window=window, aoi=aoi)
@@ -64,6 +69,7 @@ def make_request(
         block=block,
         workers=workers,
         server=server,
+        processes=workers if runner == DASK else 1,
         memory=parse_bytes(memory) if isinstance(memory, str) else memory,
         force=force,
         aoi=aoi,

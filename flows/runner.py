@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeVar
 
+from flows.places import Place
 from tasks.blocks.segment import BlockOutcome
-from tasks.blocks.step import run_block
 from tasks.planning.step import Planned, plan_item
 from tasks.publishing.step import publish_item
 from tasks.regions.step import measure_item
 from tasks.reports.step import report_item
 from tasks.stitching.step import stitch_item
+
+#: Threads that wait for blocks, if ever so many are in flight; they are made when needed.
+MOST_IN_FLIGHT = 256
 
 T = TypeVar("T")
 
@@ -24,27 +27,39 @@ class Runner(Protocol):
         """Runs one step to its end."""
         ...
 
-    def blocks(self, planned: Planned, *, workers: int) -> Iterator[BlockOutcome]:
+    def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
         """Runs the blocks still to do, a bounded number in flight; yields them as they finish."""
         ...
 
 
 class DirectRunner:
-    """Plain functions and threads, without any server."""
+    """Plain functions, without any server.
+
+    Args:
+        place: Where plan and blocks are computed.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def call(self, step: Callable[..., T], *args: Any) -> T:
         """See :class:`Runner`."""
-        return step(*args)
+        chosen: Callable[..., Any] = self._place.plan if step is plan_item else step
+        result: T = chosen(*args)
+        return result
 
-    def blocks(self, planned: Planned, *, workers: int) -> Iterator[BlockOutcome]:
+    def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
         """See :class:`Runner`."""
-        with ThreadPoolExecutor(workers) as pool:
+        place = self._place
+        place.begin(planned.work)
+        with ThreadPoolExecutor(MOST_IN_FLIGHT) as pool:
             yield from bounded(
-                lambda number: pool.submit(run_block, planned.work, number),
+                lambda number: pool.submit(place.segment, planned.work, number),
                 planned.todo,
-                limit=2 * workers,
+                limit=place.slots,
                 wait_any=_wait_threads,
             )
+        place.close()
 
 
 def _wait_threads(futures: list[Future[BlockOutcome]]) -> Future[BlockOutcome]:
@@ -58,10 +73,10 @@ def bounded(
     submit: Callable[[int], F],
     numbers: tuple[int, ...],
     *,
-    limit: int,
+    limit: Callable[[], int],
     wait_any: Callable[[list[F]], F],
 ) -> Iterator[Any]:
-    """Keeps up to ``limit`` futures in flight and yields results as they come.
+    """Keeps up to ``limit()`` futures in flight and yields results as they come.
 
     The first block that raises stops the submission of more; its error is raised after
     those in flight have ended, so that nothing finished is lost.
@@ -70,7 +85,7 @@ def bounded(
     flying: list[F] = []
     error: BaseException | None = None
     while flying or (waiting and error is None):
-        while waiting and error is None and len(flying) < limit:
+        while waiting and error is None and len(flying) < min(limit(), MOST_IN_FLIGHT):
             flying.append(submit(waiting.pop(0)))
         done = wait_any(flying)
         flying.remove(done)
@@ -85,22 +100,37 @@ def bounded(
 
 
 class PrefectRunner:
-    """Each step a task run of the surrounding flow run."""
+    """Each step a task run of the surrounding flow run.
+
+    A task run lives in the flow's own process and waits for its block: workers of a cluster then need
+    neither Prefect nor a way to its server, and the state of a block whose worker died is still told.
+
+    Args:
+        place: Where plan and blocks are computed.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def call(self, step: Callable[..., T], *args: Any) -> T:
         """See :class:`Runner`."""
-        result: T = _faces()[step](*args)
+        result: T = _faces(self._place)[step](*args)
         return result
 
-    def blocks(self, planned: Planned, *, workers: int) -> Iterator[BlockOutcome]:
+    def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
         """See :class:`Runner`."""
-        face = _faces()[run_block]
+        from tasks.blocks.task import segment_block_task
+
+        place = self._place
+        place.begin(planned.work)
+        face = segment_block_task(place.segment)
         yield from bounded(
             lambda number: face.with_options(task_run_name=f"block-{number}").submit(planned.work, number),
             planned.todo,
-            limit=workers,  # the flow's pool is wider: what is submitted runs at once
+            limit=place.slots,  # the flow's pool is wider: what is submitted runs at once
             wait_any=_wait_prefect,
         )
+        place.close()
 
 
 def _wait_prefect(futures: list[Any]) -> Any:
@@ -109,8 +139,7 @@ def _wait_prefect(futures: list[Any]) -> Any:
     return next(iter(as_completed(futures)))
 
 
-def _faces() -> dict[Callable[..., Any], Any]:
-    from tasks.blocks.task import run_block_task
+def _faces(place: Place) -> dict[Callable[..., Any], Any]:
     from tasks.planning.task import plan_item_task
     from tasks.publishing.task import publish_item_task
     from tasks.regions.task import measure_item_task
@@ -118,8 +147,7 @@ def _faces() -> dict[Callable[..., Any], Any]:
     from tasks.stitching.task import stitch_item_task
 
     return {
-        plan_item: plan_item_task,
-        run_block: run_block_task,
+        plan_item: plan_item_task(place.plan),
         stitch_item: stitch_item_task,
         measure_item: measure_item_task,
         report_item: report_item_task,

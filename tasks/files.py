@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.crash import crash_point
 from tasks.errors import OutputError
 
 _REMEDY = {
@@ -47,14 +49,19 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: Disk full, no permission and the like; nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Processes on several machines may share the folder, and their numbers may be the same.
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     with writing(path):
         try:
             with part.open("wb") as stream:
+                crash_point(f"opened {path.name}")
                 yield stream
                 stream.flush()
+                crash_point(f"written {path.name}")
                 os.fsync(stream.fileno())
+            crash_point(f"fsynced {path.name}")
             part.replace(path)
+            crash_point(f"renamed {path.name}")
             fsync_directory(path.parent)
         finally:
             part.unlink(missing_ok=True)

@@ -37,8 +37,8 @@ def gpu_check(
     from flows.environment import prepare_environment
     from segmodels.bundles.bundle import load_bundle
     from segmodels.engines.checking import check_engines, look_at_machine
-    from tasks.planning.tiles import tile_sizes
     from tasks.planning.plan import Parameters
+    from tasks.planning.tiles import tile_sizes
 
     prepare_environment()
     with reported(debug=debug, as_json=as_json):

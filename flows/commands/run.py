@@ -54,6 +54,10 @@ def run(
         typer.Option(help="Preview of an area: a file with polygons, or a mask on the image's grid."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Blocks computed at once.", min=1, max=32)] = 2,
+    runner: Annotated[
+        str,
+        typer.Option(help="Where blocks run: threads, dask, or dask://HOST:PORT of a running scheduler."),
+    ] = "threads",
     memory: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +122,7 @@ def run(
             memory=memory,
             blend=blend,
             cpu_fallback=cpu_fallback,
+            runner=runner,
             engine=engine,
             precision=precision,
             variants=variants,
@@ -168,13 +173,19 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
     preflight(request)
     with shown(console) as progress:
         if direct:
+            from flows.places import opened_place
             from flows.runner import DirectRunner
 
-            return run_item(request, runner=DirectRunner(), progress=progress)
+            with opened_place(options.get("runner", "threads"), workers=request.workers) as place:
+                return run_item(request, runner=DirectRunner(place), progress=progress)
+        from flows.ahead import load_ahead
         from flows.embedded import quiet_server
-        from flows.image import segment_image
 
         with quiet_server(debug=debug):
+            # Loads most of what a run needs, while the server starts beside it.
+            from flows.image import segment_image
+
+            load_ahead()
             return segment_image(**options)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from segmodels.bundles.bundle import Bundle, read_golden
 from segmodels.engines.backend import Array, Batching, Run
 from segmodels.engines.quantise import quantise
+from segmodels.engines.threads import model_threads
 from segmodels.errors import EngineError
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -121,6 +122,8 @@ class OpenVinoBackend:
         model = self._core.read_model(self._file) if self._quantised is None else self._quantised.clone()
         wanted = [shape[0], shape[-1], *shape[1:-1]] if self._first else list(shape)
         options = {"INFERENCE_PRECISION_HINT": self._hint, "PERFORMANCE_HINT": "LATENCY"}
+        if threads := model_threads():
+            options["INFERENCE_NUM_THREADS"] = threads
         try:
             model.reshape(ov.PartialShape(wanted))
             compiled = self._core.compile_model(model, "CPU", options)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tasks.blocks.segment import BlockOutcome, segment_block
 from tasks.blocks.session import open_session
 from tasks.blocks.stepdown import leave_notes
+from tasks.crash import crash_point
 from tasks.work import WorkFolder
 
 
@@ -19,6 +20,7 @@ def run_block(
         OutputError: Its file cannot be written.
         ModelError: The engine cannot be used.
     """
+    crash_point(f"segmenting block-{number:08d}")
     session = open_session(work.plan, scratch=work.scratch)
     outcome = segment_block(
         session.plan,

@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from tasks.crash import crash_point
 from tasks.files import fsync_directory
 
 SPECIAL_COLOURS = {"nodata": "#000000", "failed": "#ff00ff", "unobserved": "#808080"}
@@ -28,7 +29,10 @@ def remove(*paths: Path) -> None:
 
 def fsync_replace(part: Path, path: Path) -> None:
     """Makes ``part`` durable, then gives it its final name."""
+    crash_point(f"written {path.name}")
     with part.open("rb+") as f:
         os.fsync(f.fileno())
+    crash_point(f"fsynced {path.name}")
     part.replace(path)
+    crash_point(f"renamed {path.name}")
     fsync_directory(path.parent)

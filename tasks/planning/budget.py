@@ -172,6 +172,7 @@ def budget(
     engine: str,
     server: bool,
     kept: int = 0,
+    processes: int = 1,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -181,16 +182,19 @@ def budget(
         rows: Lines that stitch and regions hold.
         engine: Name of what runs the model.
         server: Whether Prefect runs beside it.
-        kept: Bytes of decoded storage that blocks share.
+        kept: Bytes of decoded storage that blocks of a process share.
+        processes: Processes of this machine that compute blocks; more than one are workers of a cluster.
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
     model = model_bytes(grid, batch=batch, card=card, engine=engine)
     lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
     statistics = 4 * BAND_BYTES
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
-    memory = base_bytes(engine, server=server) + max(
-        min(workers, grid.block_count) * block + model + kept, lines + statistics
-    )
+    flying = min(workers, grid.block_count)
+    computing = flying * block + model + kept
+    if processes > 1:
+        computing = processes * (base_bytes(engine, server=False) + block + model + kept)
+    memory = base_bytes(engine, server=server) + max(computing, lines + statistics)
     pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0

@@ -63,6 +63,7 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
             memory=request.memory,
             engine=_engine_name(bundle, request.parameters.engine),
             server=request.server,
+            processes=request.processes,
             folder=folder or request.work().root,
             area=find_area(request, image.info),
         )

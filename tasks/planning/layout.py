@@ -59,6 +59,7 @@ class Wish:
         engine: Name of what will run the model.
         server: Whether Prefect runs beside it.
         shape: Pixels per axis of what is computed: the image, or a preview's window; None for the image.
+        processes: Processes of this machine that compute blocks, each with a model of its own.
     """
 
     parameters: Parameters
@@ -68,6 +69,7 @@ class Wish:
     engine: str = "tensorflow"
     server: bool = True
     shape: Index | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                         engine=wish.engine,
                         server=wish.server,
                         kept=kept,
+                        processes=wish.processes,
                     )
                     yield Layout(
                         grid, tiles, blend, quantisation, batch, count, rows, needs, tiles.notes, kept=kept

@@ -61,6 +61,7 @@ def make_plan(
     memory: int | None = None,
     engine: str = "tensorflow",
     server: bool = True,
+    processes: int = 1,
     folder: Path | None = None,
     area: Area | None = None,
 ) -> Plan:
@@ -72,6 +73,7 @@ def make_plan(
         memory: Bytes that the process tree may use; None for the machine's.
         engine: Name of what will run the model, for the memory figure.
         server: Whether Prefect runs beside it, for the memory figure.
+        processes: Processes of this machine that compute blocks, for the memory figure.
         folder: Where the run keeps its files, there or not; given, memory and disk are checked before any
             pixel is read.
         area: What a preview computes; everything else is planned for the whole image.
@@ -85,7 +87,7 @@ def make_plan(
     model_ndim = check_match(info, card)
     check_on_earth(info)
     shape = info.shape if area is None else area.shape
-    wish = Wish(parameters, block, workers, memory, engine, server, shape)
+    wish = Wish(parameters, block, workers, memory, engine, server, shape, processes)
     layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits_of(wish, folder))
     statistics = image_statistics(image, thresholds=_thresholds(card))
     if not any(s.valid for s in statistics):

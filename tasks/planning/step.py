@@ -24,6 +24,7 @@ class Planned:
         blocks: Blocks in all; the others are reused.
         tiles: Tiles in all that the run needs; of a preview, fewer than the grid has.
         info: The image's header.
+        workers: Blocks in flight in one process.
     """
 
     work: WorkFolder
@@ -31,6 +32,7 @@ class Planned:
     blocks: int
     tiles: int
     info: ImageInfo
+    workers: int = 2
 
 
 def plan_item(request: Request) -> Planned:
@@ -51,4 +53,4 @@ def plan_item(request: Request) -> Planned:
     plan.write(work.plan)
     counts = tiles_by_block(plan.grid, plan.area)
     todo = tuple(n for n in counts if not is_finished(work.blocks, n))
-    return Planned(work, todo, len(counts), sum(counts.values()), built.info)
+    return Planned(work, todo, len(counts), sum(counts.values()), built.info, plan.workers)

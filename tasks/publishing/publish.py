@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tasks.crash import crash_point
 from tasks.errors import InputError
 from tasks.files import atomic_write, fsync_directory, writing
 from tasks.work import WorkFolder
@@ -93,11 +94,13 @@ def publish(work: WorkFolder, *, record: dict[str, Any]) -> None:
     with writing(folder):
         for path in staging.iterdir():
             _fsync(path)
+        crash_point("publishing")
         if not folder.exists():
             staging.rename(folder)
             fsync_directory(folder.parent)
-            return
-        _replace(work, set(files))
+        else:
+            _replace(work, set(files))
+        crash_point("published")
 
 
 def _replace(work: WorkFolder, names: set[str]) -> None:
@@ -105,16 +108,19 @@ def _replace(work: WorkFolder, names: set[str]) -> None:
     if read_record(folder / RECORD) is not None:
         # Kept until the end, so that a kill in between neither orphans files nor frees the id.
         (folder / RECORD).replace(kept)
+        crash_point("replacing: the old record is away")
         fsync_directory(work.root)
         fsync_directory(folder)
     old = read_record(kept)
     for name in sorted(names):
         (work.result / name).replace(folder / name)
+        crash_point(f"replacing: {name} is new")
     for name in set(old["files"] if old else ()) - names:
         if Path(name).name == name != "..":
             (folder / name).unlink(missing_ok=True)
     fsync_directory(folder)
     (work.result / RECORD).replace(folder / RECORD)
+    crash_point("replacing: the record is new")
     fsync_directory(folder)
     kept.unlink(missing_ok=True)
 
@@ -137,3 +143,5 @@ def remove_work(folder: Path, *, keep: Path | None = None) -> None:
     for path in folder.iterdir():
         if path.is_dir() and path != keep:
             shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix == ".part":
+            path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Segflow:
     """The installed command; home, caches and Prefect's folder lie in ``home``, which begins empty."""
 
     home: Path
+    extra: tuple[tuple[str, str], ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,7 +60,7 @@ class Segflow:
             "XDG_CONFIG_HOME": "config",
             "PREFECT_HOME": "prefect",
         }
-        return {**kept, **{k: str(self.home / v) for k, v in folders.items()}}
+        return {**kept, **{k: str(self.home / v) for k, v in folders.items()}, **dict(self.extra)}
 
     def start(self, *arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -81,6 +82,10 @@ class Segflow:
                 process.kill()
                 raise
         return ran(process.returncode, output, error)
+
+    def given(self, **extra: object) -> Segflow:
+        """The same command with more in its environment."""
+        return replace(self, extra=tuple((k, str(v)) for k, v in extra.items()))
 
     def run(self, image: Path, model: object, out: Path, *options: object) -> Ran:
         """``segflow run --direct --json``."""
