@@ -9,7 +9,7 @@ COMPILE := $(RUN) uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --no-header \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test test-fast chaos lint types lock clean clean-all
+.PHONY: help demo test test-fast chaos lint types bench bench-peers lock clean clean-all
 
 help:
 	@echo "make demo       install into .venv and segment two real images into demo-out/"
@@ -18,6 +18,8 @@ help:
 	@echo "make chaos      kill runs 200 times at random instants and resume them; KILLS=20 for fewer"
 	@echo "make lint       style of the code (ruff)"
 	@echo "make types      types of the code (mypy)"
+	@echo "make bench      measure this machine; ROWS=startup,noop SCALE=0.25 REPEATS=1 for less (docs/benchmarks.md)"
+	@echo "make bench-peers  the same network through MONAI, installed into .venv-peers (Python 3.11; needs a C++ compiler)"
 	@echo "make lock       write requirements*.txt again from pyproject.toml; UPGRADE=1 takes the newest"
 	@echo "make clean      remove what the tools and the demo left; clean-all removes .venv too"
 
@@ -45,6 +47,16 @@ types:
 	@./.ci/install dev
 	@$(RUN) mypy
 
+BENCH_OPTIONS = $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE)) $(if $(REPEATS),--repeats $(REPEATS))
+
+bench:
+	@./.ci/install dev
+	@$(RUN) benchmarks $(BENCH_OPTIONS)
+
+bench-peers:
+	@./.ci/install dev
+	@$(RUN) benchmarks.peers $(BENCH_OPTIONS)
+
 # The widest set first; the others are held to its versions, so that no two files disagree.
 lock:
 	@./.ci/install dev
@@ -59,4 +71,4 @@ clean:
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 clean-all: clean
-	rm -rf .venv
+	rm -rf .venv .venv-peers

@@ -87,6 +87,7 @@ def build_record(
             "tile": list(grid.tile),
             "overlap": [a.tile - a.step for a in grid.axes],
             "block": list(grid.block),
+            "batch": plan.batch,
             "blend": plan.blend,
             "padding": plan.padding,
             "connectivity": card.connectivity,

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[2]
 SKIPPED = {
     ".git",
     ".venv",
+    ".venv-peers",
     "demo-out",
+    "results",
     "__pycache__",
     ".mypy_cache",
     ".ruff_cache",

@@ -11,7 +11,7 @@ FILES = sorted(file for folder in ("segmodels", "tasks", "flows") for file in (R
 
 # What the shared model package must not know: the steps, the scheduler, and every format of imagery.
 FOREIGN_TO_MODELS = {
-    "flows", "tasks", "deployments", "prefect", "prefect_dask", "dask", "distributed", "rasterio", "osgeo",
+    "flows", "tasks", "deployments", "benchmarks", "prefect", "prefect_dask", "dask", "distributed", "rasterio", "osgeo",
     "nibabel", "geopandas", "pyogrio", "shapely", "pystac", "zarr", "typer",
 }  # fmt: skip
 
@@ -32,8 +32,8 @@ def forbidden(file: Path) -> set[str]:
         return FOREIGN_TO_MODELS
     if parts[0] == "tasks":
         is_face = len(parts) == 3 and parts[2] == "task.py"
-        return {"flows"} if is_face else {"flows", "prefect", "prefect_dask"}
-    return set()
+        return {"flows", "benchmarks"} if is_face else {"flows", "benchmarks", "prefect", "prefect_dask"}
+    return {"benchmarks"}
 
 
 def test_there_are_files_to_look_at() -> None:

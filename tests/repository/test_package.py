@@ -27,7 +27,16 @@ HEAVY = (
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     out = tmp_path_factory.mktemp("wheel")
     copy = out / "source"
-    names = ("flows", "tasks", "segmodels", "deployments", "pyproject.toml", "README.md", "LICENSE")
+    names = (
+        "flows",
+        "tasks",
+        "segmodels",
+        "deployments",
+        "benchmarks",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    )
     copy.mkdir()
     for name in names:  # built elsewhere, so that nothing is left in the checkout
         (copy / name).symlink_to(ROOT / name)
@@ -63,7 +72,7 @@ def test_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
         }
         assert f"{package}/py.typed" in wanted
         assert wanted <= held, f"not in the wheel: {sorted(wanted - held)}"
-    assert not [name for name in held if name.startswith("tests/")]
+    assert not [name for name in held if name.startswith(("tests/", "benchmarks/"))]
 
 
 @pytest.mark.slow
