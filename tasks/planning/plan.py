@@ -19,7 +19,7 @@ from tasks.tiling.grid import Index, Padding, TileGrid
 from tasks.tiling.weights import Blend, Quantisation
 
 #: Raised only when the same inputs would give another mask or other figures.
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 
 
 class Parameters(BaseModel):
