@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILTERS = (16, 32, 64)
-TILE = (64, 32, 64)
+TILE = (48, 32, 48)
 """Of training, ``(z, y, x)``."""
 TRAINED = slice(0, 85)
 """Along y, 0 is the back: a training tile's width, 32 voxels, behind the scored half."""
@@ -48,8 +48,8 @@ class Recipe:
     """Settings of one training.
 
     Attributes:
-        steps: Tiles, one a batch, in bfloat16, which processors with AMX do twice as fast.
-        polish: Tiles after those in float32, as prediction runs.
+        steps: Batches of two tiles in bfloat16, which processors with AMX do twice as fast.
+        polish: Batches after those in float32, as prediction runs.
         learning_rate: Peak of the cosine; of the polish, a twentieth of it.
         copies: Heads in memory at once: the template itself and changed ones.
         renew: Tiles until one changed head is replaced by another.
@@ -59,13 +59,13 @@ class Recipe:
         bias: Largest relative change of the field.
     """
 
-    steps: int = 10000
-    polish: int = 600
-    learning_rate: float = 2e-3
+    steps: int = 3600
+    polish: int = 300
+    learning_rate: float = 2.5e-3
     copies: int = 8
     renew: int = 20
-    bent: float = 0.4
-    shaded: float = 0.7
+    bent: float = 0.5
+    shaded: float = 0.5
     gamma: tuple[float, float] = (0.7, 1.4)
     bias: float = 0.3
 
@@ -210,8 +210,8 @@ def train_brain(
     weights: list[npt.NDArray[np.float32]] = []
     minutes = 0.0
     for policy, schedule in (
-        ("mixed_bfloat16", Schedule(recipe.steps, 1, recipe.learning_rate, 30, weight_decay=1e-5)),
-        ("float32", Schedule(recipe.polish, 1, recipe.learning_rate / 20, 10, weight_decay=1e-5)),
+        ("mixed_bfloat16", Schedule(recipe.steps, 2, recipe.learning_rate, 30, weight_decay=1e-5)),
+        ("float32", Schedule(recipe.polish, 2, recipe.learning_rate / 20, 10, weight_decay=1e-5)),
     ):
         with dtype_policy(policy):
             model = build("context_unet", **options)

@@ -105,14 +105,15 @@ def brain_card(*, scores: dict[str, float] | None = None, details: dict[str, Any
             ),
             command="segflow demo train brain-tissue --out DIR",
             notes=(
-                "Axes (z, y, x). Trained on y 0 to 68 (0 is the back), scored on the anterior half, y 117 "
-                "to 232, all x and z: a training tile is 48 voxels wide along y, and so is the gap, which "
-                "was used for choices. The front was scored (as it is, once) for a trial of 500 steps before the "
-                "number of steps was fixed, so that choice knew of it. Left and right of the template are the same, so no split is "
-                "along x. Training saw copies of the head with gamma 0.7 to 1.4, bias fields within 30 % "
-                "and flips along x, each normalised by its own statistics. Scores: as it is, gamma 0.8 and "
-                "1.25, and a smooth bias field of 20 % and its opposite, normalised likewise. Two "
-                "thresholds fitted on the trained slab reach Dice grey 0.961 and white 0.962 on the same half."
+                "Axes (z, y, x). Trained on y 0 to 84 (0 is the back), scored on the anterior half, y 117 to "
+                "232, all x and z: a training tile is 32 voxels wide along y, and so is the gap, by which "
+                "this network was chosen among two. Networks of earlier recipes were scored on the front "
+                "before; this one once, when nothing was to be chosen any more. Left and right of the "
+                "template are the same, so no split is along x. Training saw copies of the head with gamma "
+                "0.7 to 1.4 and bias fields within 30 %, mirrored along every axis, each normalised by its "
+                "own statistics. Scores: as it is, gamma 0.8 and 1.25, and a smooth bias field of 20 % and "
+                "its opposite, normalised likewise. Two thresholds fitted on the trained slab reach Dice "
+                "grey 0.961 and white 0.962 on the same half."
             ),
             details=dict(details or {}),
         ),
