@@ -1,16 +1,29 @@
-"""Loading what a run will need while it waits for its server."""
+"""Loading what a run will need while it waits for its server, or for its model."""
 
 from __future__ import annotations
 
 import importlib
 import threading
 
-#: Modules that take long to load, in the order in which a run comes to them.
-_NEEDED = ("tasks.planning.step", "tasks.stitching.step", "tasks.regions.step", "tasks.reports.step")
+#: Modules that take long to load, in the order in which a run comes to them; the last are those that the
+#: regions and the report need besides, which they load late themselves.
+_NEEDED = (
+    "tasks.planning.step",
+    "tasks.stitching.step",
+    "tasks.regions.step",
+    "tasks.reports.step",
+    "scipy.interpolate",
+    "pyproj",
+    "pyarrow.parquet",
+    "pyarrow.csv",
+    "pandas",
+    "shapely",
+    "PIL.Image",
+)
 
 
 def load_ahead() -> None:
-    """Loads the steps in a thread of its own; whoever needs one of them waits for it."""
+    """Loads them in a thread of its own; whoever needs one of them waits for it."""
     threading.Thread(target=_load, daemon=True).start()
 
 

@@ -171,14 +171,16 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
     if done is not None:
         return done
     preflight(request)
+    from flows.ahead import load_ahead
+
     with shown(console) as progress:
         if direct:
             from flows.places import opened_place
             from flows.runner import DirectRunner
 
+            load_ahead()
             with opened_place(options.get("runner", "threads"), workers=request.workers) as place:
                 return run_item(request, runner=DirectRunner(place), progress=progress)
-        from flows.ahead import load_ahead
         from flows.embedded import quiet_server
 
         with quiet_server(debug=debug):
