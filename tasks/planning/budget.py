@@ -27,9 +27,9 @@ BLOCK_TILES = 16
 #: What the stitch and the regions may hold of full lines.
 LINES_BYTES = 256 << 20
 #: Interpreter, imported libraries, a small compiled model and the report, measured by engine (PSS;
-#: 525, 540 and 830 MiB); ``jax`` and ``torch`` are guesses.
-BASE_BYTES = {"method": 560 << 20, "openvino": 620 << 20}
-OTHER_BASE_BYTES = 920 << 20
+#: 600, 640 and 910 MiB with what is loaded ahead); ``jax`` and ``torch`` are guesses.
+BASE_BYTES = {"method": 660 << 20, "openvino": 740 << 20}
+OTHER_BASE_BYTES = 1040 << 20
 #: Prefect's client and its embedded server, measured as 270 to 350 MiB more.
 SERVER_BYTES = 400 << 20
 #: A U-Net's first level holds a few dozen feature maps of the tile at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,26 +33,31 @@ def add_tile(
     """
     high = tuple(a + n for a, n in zip(low, sums.shape[1:], strict=True))
     in_box, in_tile = grid.shared(tile, low, high)
-    part = sums[(slice(None), *in_box)]
-    weights = tile_weights(grid, tile, blend)[in_tile]
-    inside = logits[in_tile]
+    shape = [s.stop - s.start for s in in_tile]
+    if not all(shape):
+        return
     add = kernels.add_difference if quantisation.planes == 1 else kernels.add_softmax
     add(
-        _as_volume(inside, tail=1),
-        _as_volume(weights),
-        _as_volume(part, head=1),
+        np.ascontiguousarray(logits).reshape(-1),
+        tile_weights(grid, tile, blend).reshape(-1),
+        sums.reshape(-1),
         quantisation.probability_scale,
+        tuple([1, 1, *shape][-3:]),
+        _place(in_tile, grid.tile),
+        _place(in_box, sums.shape[1:]),
+        math.prod(sums.shape[1:]),
     )
 
 
-def _as_volume(a: npt.NDArray[Any], *, head: int = 0, tail: int = 0) -> npt.NDArray[Any]:
-    """Views the spatial axes as exactly three: drops leading axes of size 1, or adds one."""
-    spatial = a.ndim - head - tail
-    while spatial > 3:
-        a, spatial = a[(slice(None),) * head + (0,)], spatial - 1
-    while spatial < 3:
-        a, spatial = np.expand_dims(a, head), spatial + 1
-    return a
+def _place(part: tuple[slice, ...], shape: Index) -> tuple[int, int, int]:
+    """Where a part of an array begins, and the array's steps along z and y, in pixels.
+
+    Axes before the last three hold one entry of the part.
+    """
+    steps = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+    first = sum(p.start * s for p, s in zip(part, steps, strict=True))
+    along = [0, 0, *steps][-3:]
+    return first, along[0], along[1]
 
 
 def finish(

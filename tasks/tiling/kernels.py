@@ -50,14 +50,32 @@ def _exp_row(values: Float, top: Float, mantissa: Float, bits: Bits, power: Floa
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
 def _load_row(logits: Float, by_class: Float, top: Float) -> None:
-    """Turns ``(x, classes)`` to ``(classes, x)`` and finds the largest of each pixel."""
-    for x in range(logits.shape[0]):
-        by_class[0, x] = logits[x, 0]
-        top[x] = logits[x, 0]
-    for c in range(1, logits.shape[1]):
-        for x in range(logits.shape[0]):
-            by_class[c, x] = logits[x, c]
-            top[x] = max(top[x], logits[x, c])
+    """Turns ``(x · classes)`` to ``(classes, x)`` and finds the largest of each pixel.
+
+    The commonest numbers of classes are spelt out: a stride known beforehand makes vector loads.
+    """
+    nc, nx = by_class.shape
+    if nc == 3:
+        first, second, third = by_class[0], by_class[1], by_class[2]
+        for x in range(nx):
+            first[x], second[x], third[x] = logits[3 * x], logits[3 * x + 1], logits[3 * x + 2]
+            top[x] = max(max(first[x], second[x]), third[x])
+        return
+    if nc == 4:
+        first, second, third, fourth = by_class[0], by_class[1], by_class[2], by_class[3]
+        for x in range(nx):
+            first[x], second[x] = logits[4 * x], logits[4 * x + 1]
+            third[x], fourth[x] = logits[4 * x + 2], logits[4 * x + 3]
+            top[x] = max(max(first[x], second[x]), max(third[x], fourth[x]))
+        return
+    for x in range(nx):
+        by_class[0, x] = logits[x * nc]
+        top[x] = logits[x * nc]
+    for c in range(1, nc):
+        plane = by_class[c]
+        for x in range(nx):
+            plane[x] = logits[x * nc + c]
+            top[x] = max(top[x], plane[x])
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
@@ -79,29 +97,44 @@ def add_softmax(
     weights: npt.NDArray[np.uint32],
     sums: npt.NDArray[Any],
     scale: int,
+    shape: tuple[int, int, int],
+    tile: tuple[int, int, int],
+    box: tuple[int, int, int],
+    plane: int,
 ) -> None:
     """Adds ``round(P * softmax) * weight`` to ``sums``.
 
+    Arrays come flat and contiguous, with places counted in pixels: what is known to be contiguous
+    becomes vector instructions, and a view of a part is not.
+
     Args:
-        logits: ``(z, y, x, classes)``.
-        weights: ``(z, y, x)``.
-        sums: ``(classes, z, y, x)``, uint32 or uint64; the part the tile touches.
+        logits: ``(pixels of the tile · classes)``.
+        weights: ``(pixels of the tile)``.
+        sums: ``(classes · plane)``, uint32 or uint64.
         scale: P.
+        shape: Pixels ``(z, y, x)`` to add.
+        tile: First of them in the tile, and the tile's steps along z and y.
+        box: The same in a plane of the sums.
+        plane: Pixels of a plane.
     """
-    nz, ny, nx, nc = logits.shape
+    nz, ny, nx = shape
+    nc = sums.shape[0] // plane
     by_class = np.empty((nc, nx), np.float32)
     top, total, mantissa = np.empty(nx, np.float32), np.empty(nx, np.float32), np.empty(nx, np.float32)
     bits = np.empty(nx, np.int32)
     power = bits.view(np.float32)
     for z in range(nz):
         for y in range(ny):
-            _load_row(logits[z, y], by_class, top)
+            at = tile[0] + z * tile[1] + y * tile[2]
+            to = box[0] + z * box[1] + y * box[2]
+            _load_row(logits[at * nc : (at + nx) * nc], by_class, top)
             total[:] = 0
             for c in range(nc):
                 _exp_row(by_class[c], top, mantissa, bits, power, total)
             _reciprocal_row(total, np.float32(scale))
             for c in range(nc):
-                _add_row(by_class[c], total, weights[z, y], sums[c, z, y])
+                first = c * plane + to
+                _add_row(by_class[c], total, weights[at : at + nx], sums[first : first + nx])
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
@@ -131,26 +164,43 @@ def add_difference(
     weights: npt.NDArray[np.uint32],
     sums: npt.NDArray[Any],
     scale: int,
+    shape: tuple[int, int, int],
+    tile: tuple[int, int, int],
+    box: tuple[int, int, int],
+    plane: int,
 ) -> None:
     """Two classes: adds ``round(P * (p1 - p0)) * weight`` to one signed sum.
 
     Args:
-        logits: ``(z, y, x, 1)`` (sigmoid) or ``(z, y, x, 2)`` (softmax).
-        weights: ``(z, y, x)``.
-        sums: ``(1, z, y, x)``, int32 or int64.
+        logits: ``(pixels of the tile)`` (sigmoid) or twice as many (softmax).
+        weights: ``(pixels of the tile)``.
+        sums: ``(plane)``, int32 or int64.
         scale: P.
+        shape: See :func:`add_softmax`, as for the rest.
     """
-    nz, ny, nx, nc = logits.shape
+    nz, ny, nx = shape
+    nc = logits.shape[0] // weights.shape[0]
     difference, mantissa = np.empty(nx, np.float32), np.empty(nx, np.float32)
     bits = np.empty(nx, np.int32)
     power = bits.view(np.float32)
     for z in range(nz):
         for y in range(ny):
-            row = logits[z, y]
-            for x in range(nx):
-                difference[x] = row[x, 0] if nc == 1 else row[x, 1] - row[x, 0]
+            at = tile[0] + z * tile[1] + y * tile[2]
+            to = box[0] + z * box[1] + y * box[2]
+            row = logits[at * nc : (at + nx) * nc]
+            if nc == 1:
+                difference[:] = row
+            else:
+                for x in range(nx):
+                    difference[x] = row[2 * x + 1] - row[2 * x]
             _add_difference_row(
-                difference, mantissa, bits, power, weights[z, y], sums[0, z, y], np.float32(scale)
+                difference,
+                mantissa,
+                bits,
+                power,
+                weights[at : at + nx],
+                sums[to : to + nx],
+                np.float32(scale),
             )
 
 
