@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from contextlib import suppress
 
 #: Modules that take long to load, in the order in which a run comes to them; the last are those that the
 #: regions and the report need besides, which they load late themselves.
@@ -29,4 +30,6 @@ def load_ahead() -> None:
 
 def _load() -> None:
     for name in _NEEDED:
-        importlib.import_module(name)
+        # Whoever needs what cannot be loaded imports it again, and says why it cannot.
+        with suppress(Exception):
+            importlib.import_module(name)

@@ -146,7 +146,8 @@ class DaskPlace:
         """
         client = self._connected()
         model = Path(request.model)
-        paths = (request.image, request.work().root, *([model] if model.is_absolute() else []))
+        named = [p for p in (model, request.aoi) if p is not None and p.is_absolute()]
+        paths = (request.image, request.work().root, *named)
         with self._answering():
             try:
                 facts = client.run(worker_facts, this_code(), paths)

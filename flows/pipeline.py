@@ -138,10 +138,12 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         with stage("segment"):
             first = time.perf_counter()
             ended = []
-            for outcome in runner.blocks(planned):
-                ended.append((time.perf_counter() - first, outcome.tiles))
-                progress.block()
-            close_sessions()
+            try:
+                for outcome in runner.blocks(planned):
+                    ended.append((time.perf_counter() - first, outcome.tiles))
+                    progress.block()
+            finally:
+                close_sessions()
         with stage("stitch"):
             stitched = runner.call(stitch_item, work)
         with stage("regions"):

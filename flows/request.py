@@ -47,6 +47,7 @@ def make_request(
     scheduler_address(runner)
     if runner != THREADS:
         image, out, model = image.absolute(), out.absolute(), absolute_model(model)
+        aoi = None if aoi is None else aoi.absolute()
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
     area = area_parameters(window=window, aoi=aoi)
@@ -69,7 +70,7 @@ def make_request(
         block=block,
         workers=workers,
         server=server,
-        processes=workers if runner == DASK else 1,
+        processes=workers if runner == DASK else 0,
         memory=parse_bytes(memory) if isinstance(memory, str) else memory,
         force=force,
         aoi=aoi,

@@ -88,7 +88,7 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
     by = lambda sizes: " × ".join(map(str, sizes))  # noqa: E731 - one word for four uses below
     skipped = j["tiles_skipped"]
     tiles = f"{j['tiles']:,}" + (", those without a valid pixel are skipped" if skipped is None else "")
-    if j["forward_passes"] != j["tiles"]:
+    if j["borders"] == "recomputed":
         tiles += f"; {j['forward_passes']:,} forward passes, as borders are computed again"
     borders = {
         "stored": "border sums handed to the stitch",

@@ -10,6 +10,7 @@ from pathlib import Path
 from segmodels.bundles.bundle import Bundle, load_bundle
 from segmodels.engines.base import Engine
 from segmodels.engines.choosing import Choice, choose
+from segmodels.engines.hardware import cpu_bfloat16
 from segmodels.engines.opening import open_engine
 from segmodels.engines.variants import Variants, with_variants
 from segmodels.errors import BundleError, EngineError
@@ -122,9 +123,9 @@ def _engine(
     loaded = _checked(bundle, digest)
     sigmoid = loaded.card.activation == "sigmoid"
 
-    def step(says: str, size: int, name: str) -> Step:
+    def step(says: str, size: int, name: str, exact: str = precision) -> Step:
         def opened() -> Engine:
-            one = open_engine(loaded, engine=name, precision=precision, batch=size, tile=tile)
+            one = open_engine(loaded, engine=name, precision=exact, batch=size, tile=tile)
             return with_variants(one, variants, tile=tile, sigmoid=sigmoid)
 
         return Step(says, size, opened)
@@ -134,7 +135,8 @@ def _engine(
         steps.append(step("tile by tile", 1, engine))
     if cpu_fallback and engine in ON_GPU:
         # The one engine here that never touches a GPU, whatever the others have loaded.
-        steps.append(step("tile by tile on the CPU", 1, "openvino"))
+        able = precision if cpu_bfloat16() else "float32"
+        steps.append(step("tile by tile on the CPU", 1, "openvino", able))
     return SteppingEngine(steps)
 
 

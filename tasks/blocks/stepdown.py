@@ -78,7 +78,8 @@ class SteppingEngine:
 
     def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Runs one batch of the first step's shape, in smaller ones if it must be."""
-        at, engine = self._at, self._engine
+        with self._lock:  # a step being taken changes both
+            at, engine = self._at, self._engine
         while True:
             try:
                 return _in_parts(engine, self._steps[at].batch, batch)

@@ -172,7 +172,7 @@ def budget(
     engine: str,
     server: bool,
     kept: int = 0,
-    processes: int = 1,
+    processes: int = 0,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -183,7 +183,7 @@ def budget(
         engine: Name of what runs the model.
         server: Whether Prefect runs beside it.
         kept: Bytes of decoded storage that blocks of a process share.
-        processes: Processes of this machine that compute blocks; more than one are workers of a cluster.
+        processes: Workers of a cluster on this machine, each with its own model; 0: this process computes.
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
     model = model_bytes(grid, batch=batch, card=card, engine=engine)
@@ -192,7 +192,7 @@ def budget(
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
     flying = min(workers, grid.block_count)
     computing = flying * block + model + kept
-    if processes > 1:
+    if processes:
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
     memory = base_bytes(engine, server=server) + max(computing, lines + statistics)
     pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))

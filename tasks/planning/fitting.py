@@ -23,7 +23,7 @@ class FitError(InputError):
         setting: Options that would make it fit, as one writes them; empty if none were found.
     """
 
-    def __init__(self, sentence: str, *, setting: str) -> None:
+    def __init__(self, sentence: str, *, setting: str = "") -> None:
         super().__init__(sentence)
         self.setting = setting
 
@@ -102,13 +102,17 @@ def _block_pixels(layout: Layout) -> int:
 def _changes(card: Card, wish: Wish, model_ndim: int) -> Iterator[tuple[tuple[str, ...], Wish]]:
     """Changes of settings in the order in which they hurt."""
     blocks = [None] if wish.block is not None else []
-    fewer = [1] if wish.workers > 1 and wish.memory is None else []
+    fewer = [1] if wish.workers > 1 and (wish.memory is None or wish.processes) else []
     overlaps = [o for o in (0.25, 0.125, 0.0) if o < _fraction(card, wish)]
     tiles = list(_smaller_tiles(card, wish, model_ndim))
     blends = ["crop"] if (wish.parameters.blend or card.blend) != "crop" else []
     harmless: list[tuple[tuple[str, ...], Wish]] = [((), wish)]
     harmless += [((), replace(wish, block=b)) for b in blocks]
-    harmless += [((f"--workers {w}",), replace(x, workers=w)) for w in fewer for _, x in harmless]
+    harmless += [
+        ((f"--workers {w}",), replace(x, workers=w, processes=min(x.processes, w)))
+        for w in fewer
+        for _, x in harmless
+    ]
     harmful: list[tuple[tuple[str, ...], dict[str, object]]] = [((), {})]
     harmful += [((f"--blend {b}",), {"blend": b}) for b in blends]
     harmful += [((f"--overlap {o:g}",), {"overlap": o}) for o in overlaps]

@@ -59,7 +59,7 @@ class Wish:
         engine: Name of what will run the model.
         server: Whether Prefect runs beside it.
         shape: Pixels per axis of what is computed: the image, or a preview's window; None for the image.
-        processes: Processes of this machine that compute blocks, each with a model of its own.
+        processes: Workers of a cluster on this machine, each with its own model; 0: none.
     """
 
     parameters: Parameters
@@ -69,7 +69,7 @@ class Wish:
     engine: str = "tensorflow"
     server: bool = True
     shape: Index | None = None
-    processes: int = 1
+    processes: int = 0
 
 
 @dataclass(frozen=True)

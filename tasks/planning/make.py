@@ -61,7 +61,7 @@ def make_plan(
     memory: int | None = None,
     engine: str = "tensorflow",
     server: bool = True,
-    processes: int = 1,
+    processes: int = 0,
     folder: Path | None = None,
     area: Area | None = None,
 ) -> Plan:

@@ -16,15 +16,17 @@ import numpy as np
 
 from segmodels.engines.base import Engine
 from tasks.blocks.blockfile import block_path
+from tasks.blocks.reading import block_windows
 from tasks.blocks.session import ON_GPU
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.shared import cells_of
 from tasks.planning.budget import value_bytes
 from tasks.planning.build import build_plan
 from tasks.planning.plan import Plan
 from tasks.planning.probe import Costs, Estimate, estimate, probe
 from tasks.planning.request import Request
-from tasks.tiling.area import tiles_by_block
+from tasks.tiling.area import forward_passes, tiles_by_block
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class PricedPlan:
             "batch": p.batch,
             "tiles": sum(counts.values()),
             "tiles_skipped": self.tiles_skipped,
-            "forward_passes": grid.computed_count,
+            "forward_passes": forward_passes(grid, p.area),
             "borders": grid.borders,
             "blocks": len(counts),
             "blocks_finished": self.blocks_finished,
@@ -157,7 +159,13 @@ def block_pixels(plan: Plan) -> list[int]:
 
 def decoded_bytes(plan: Plan, info: ImageInfo) -> int:
     """Bytes that reading all blocks decodes: whole storage chunks, each once where blocks share them."""
-    if plan.kept_bytes and plan.area is None:
+    if plan.area is not None:
+        cells = cells_of(info)
+        windows = block_windows(plan.grid, padding=plan.padding, area=plan.area)
+        touched = {c for w in windows for c in cells.touching(w)}
+        pixels = sum(math.prod(s.stop - s.start for s in cells.window(c)) for c in touched)
+        return pixels * value_bytes(info)
+    if plan.kept_bytes:
         return math.prod(info.shape) * value_bytes(info)
     total = value_bytes(info)
     for blocks, chunk in zip(plan.grid.block_axes, info.chunk, strict=True):

@@ -20,7 +20,7 @@ from tasks.imagery.protocol import Image
 from tasks.planning.budget import stored_bytes
 from tasks.planning.layout import BORDER_SECONDS
 from tasks.planning.plan import Plan
-from tasks.tiling.area import tiles_by_block
+from tasks.tiling.area import forward_passes, tiles_by_block
 from tasks.tiling.blend import add_tile, finish
 
 #: Seconds a pixel of what the probe does not run, measured on two x86-64 cores with a raster of
@@ -131,7 +131,7 @@ def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     grid = plan.grid
     pixels = math.prod(grid.shape if plan.area is None else plan.area.shape)
     tiles = sum(tiles_by_block(grid, plan.area).values())
-    passes = math.ceil(grid.computed_count * tiles / grid.tile_count)
+    passes = forward_passes(grid, plan.area)
     tile = math.prod(grid.tile)
     engine = math.ceil(passes / plan.batch) * costs.forward
     beside = passes * tile * (costs.read + costs.blend) + pixels * costs.write

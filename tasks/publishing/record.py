@@ -17,6 +17,7 @@ from tasks.planning.preview import preview_record
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
 from tasks.stitching.audit import SeamAudit, seam_suspicions
+from tasks.tiling.area import forward_passes
 
 Status = Literal["done", "partial", "suspect"]
 #: More failures than this are counted, not listed.
@@ -98,7 +99,7 @@ def build_record(
         "parameters_digest": plan.parameters.digest(),
         "plan": {
             "tiles": planned.tiles,
-            "forward_passes": grid.computed_count,
+            "forward_passes": forward_passes(grid, plan.area),
             "borders": grid.borders,
             "overlap_from": plan.overlap_from,
             "blocks": planned.blocks,

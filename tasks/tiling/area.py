@@ -137,6 +137,14 @@ def tiles_by_block(grid: TileGrid, area: Area | None) -> dict[int, int]:
     return dict(sorted(out.items()))
 
 
+def forward_passes(grid: TileGrid, area: Area | None) -> int:
+    """Tiles that all blocks together run; more than there are if borders are recomputed."""
+    if area is None:
+        return grid.computed_count
+    numbers = tiles_by_block(grid, area)
+    return sum(len(block_tiles(grid, grid.block_index(n), area)) for n in numbers)
+
+
 def whole_window(low: Index, high: Index) -> Area:
     """An area that is all of a window."""
     return Area(low, high, f"sha256:{_hash(low, high).hexdigest()}")

@@ -185,6 +185,8 @@ def test_the_flow_takes_the_same_parameters(naip: Full, fresh_segflow: Any, tmp_
         "run", naip.image, "--model", naip.bundle, "--out", tmp_path, "--json", "--window", "100:412,200:713"
     )
     assert done.code == 0, done.error
-    direct = naip.out / f"{ITEM}.window-100-412_200-713" / "mask.tif"
+    plain = fresh_segflow.run(naip.image, naip.bundle, tmp_path / "direct", "--window", "100:412,200:713")
+    assert plain.code == 0, plain.error
+    direct = plain.folder / "mask.tif"
     served = tmp_path / f"{ITEM}.window-100-412_200-713" / "mask.tif"
     assert served.read_bytes() == direct.read_bytes()

@@ -162,3 +162,38 @@ def test_no_tile_is_lost_and_the_mask_is_the_same(array_image, make_card, tmp_pa
         assert read_notes(folder) == engine.taken
         assert len(engine.taken) == (room == 1)
     np.testing.assert_array_equal(*masks)
+
+
+def test_a_thread_that_comes_while_a_step_is_taken_waits_for_it():
+    opening, opened = threading.Event(), threading.Event()
+
+    class Fixed:
+        name, precision, library = "tensorflow", "float32", "fake 1"
+
+        def __init__(self, batch):
+            self.batch = batch
+
+        def logits(self, x):
+            assert len(x) == self.batch, "a batch of another step's shape"
+            if self.batch > 1:
+                raise MemoryError
+            return x * 2
+
+    def slowly():
+        opening.set()
+        assert opened.wait(10)
+        return Fixed(1)
+
+    engine = SteppingEngine([Step("in batches of 4", 4, lambda: Fixed(4)), Step("tile by tile", 1, slowly)])
+    x = np.arange(4 * 2, dtype=np.float32).reshape(4, 2, 1)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(engine.logits(x))) for _ in range(2)]
+    threads[0].start()
+    assert opening.wait(10)
+    threads[1].start()
+    opened.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(answers) == 2
+    for answer in answers:
+        np.testing.assert_array_equal(answer, x * 2)
