@@ -85,7 +85,6 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
     from tasks.planning.amount import say_bytes
 
     j = priced.as_json()
-    by = lambda sizes: " × ".join(map(str, sizes))  # noqa: E731 - one word for four uses below
     skipped = j["tiles_skipped"]
     tiles = f"{j['tiles']:,}" + (", those without a valid pixel are skipped" if skipped is None else "")
     if j["borders"] == "recomputed":
@@ -102,9 +101,9 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
         ("image", f"{j['image']['path']}: {j['image']['is']}"),
         ("model", f"{j['model']['name']} {j['model']['version']}"),
         ("engine", f"{j['engine']['library']}, {j['engine']['precision']}, batches of {j['batch']}"),
-        ("tile", f"{by(j['tile'])}, overlap {by(j['overlap'])} ({_source(j['overlap_from'])}), {j['blend']}"),
+        ("tile", f"{_by(j['tile'])}, overlap {_by(j['overlap'])} ({_source(j['overlap_from'])}), {j['blend']}"),
         ("tiles", tiles),
-        ("blocks", f"{j['blocks']:,} of {by(j['block'])} pixels, {j['workers']} at a time{finished}; {borders}"),
+        ("blocks", f"{j['blocks']:,} of {_by(j['block'])} pixels, {j['workers']} at a time{finished}; {borders}"),
         ("reads", f"{say_bytes(j['decoded_bytes'])} decoded, {j['decoded_factor']:.2f} × the image; once more for statistics, once for regions"),
         ("memory", f"at most {say_bytes(j['memory_bytes']['host'])}" + (f", of a GPU about {say_bytes(gpu)}" if gpu else "")),
         ("disk", f"at most {say_bytes(j['disk_bytes']['work'])} while it runs, {say_bytes(j['disk_bytes']['result'])} of mask before compression"),
@@ -128,3 +127,7 @@ def _duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _by(sizes: list[int]) -> str:
+    return " × ".join(map(str, sizes))

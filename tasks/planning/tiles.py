@@ -52,7 +52,8 @@ def choose_tiles(card: Card, model_ndim: int, parameters: Parameters) -> Tiles:
         raise UsageError(
             f"--tile {bad[0]} does not fit model {card.name}: give a multiple of its stride {card.stride}"
         )
-    asked, source = (card.overlap, "card") if parameters.overlap is None else (parameters.overlap, "option")
+    source: Source = "card" if parameters.overlap is None else "option"
+    asked = card.overlap if parameters.overlap is None else parameters.overlap
     if asked is None and card.receptive_radius is not None:
         return _from_radius(tile, card.receptive_radius, card)
     if asked is None:
@@ -66,7 +67,7 @@ def choose_tiles(card: Card, model_ndim: int, parameters: Parameters) -> Tiles:
         min(t - card.stride, math.ceil(p / card.stride) * card.stride)
         for p, t in zip(pixels, tile, strict=True)
     )
-    return Tiles(tile, overlap, source)  # type: ignore[arg-type]  # a literal of the lines above
+    return Tiles(tile, overlap, source)
 
 
 def _from_radius(tile: Index, radius: tuple[int, ...], card: Card) -> Tiles:
