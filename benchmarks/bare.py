@@ -1,15 +1,27 @@
-"""``python -m benchmarks.bare``: forward passes and nothing else, by the engine that a run would use."""
+"""``python -m benchmarks.bare``: forward passes and nothing else, by the engine that a run would use, as it uses it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from flows.environment import prepare_environment
+
+if TYPE_CHECKING:
+    from segmodels.engines.base import Engine
+
+
+def _run(pool: ThreadPoolExecutor, engine: Engine, batch: npt.NDArray[np.float32], passes: int) -> None:
+    for future in [pool.submit(engine.logits, batch) for _ in range(passes)]:
+        future.result()
 
 
 def main() -> None:
@@ -22,6 +34,9 @@ def main() -> None:
     parser.add_argument("--tile", type=int, nargs="+", required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--tiles", type=int, required=True)
+    parser.add_argument(
+        "--callers", type=int, default=2, help="threads that call the engine, as a run's workers"
+    )
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="auto")
     asked = parser.parse_args()
@@ -35,21 +50,27 @@ def main() -> None:
     tile = tuple(asked.tile)
     try:
         engine = open_engine(
-            bundle, engine=asked.engine, precision=asked.precision, batch=asked.batch, tile=tile
+            bundle,
+            engine=asked.engine,
+            precision=asked.precision,
+            batch=asked.batch,
+            tile=tile,
+            callers=asked.callers,
         )
     except ModelError as reason:
         print(json.dumps({"refused": str(reason)}))
         return
     shape = (asked.batch, *tile, len(bundle.card.channels))
     batch = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    for _ in range(2):
-        engine.logits(batch)
     passes = -(-asked.tiles // asked.batch)
-    begin = time.perf_counter()
-    for _ in range(passes):
-        engine.logits(batch)
+    with ThreadPoolExecutor(engine.callers) as pool:
+        run = partial(_run, pool, engine, batch)
+        run(2 * engine.callers)
+        begin = time.perf_counter()
+        run(passes)
+        seconds = time.perf_counter() - begin
     answer = {
-        "seconds": time.perf_counter() - begin,
+        "seconds": seconds,
         "tiles": passes * asked.batch,
         "engine": f"{engine.library} {engine.precision}",
     }

@@ -112,7 +112,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
     from tasks.publishing.step import publish_item
     from tasks.regions.step import measure_item
     from tasks.reports.step import report_item
-    from tasks.stitching.step import stitch_item
+    from tasks.stitching.step import empty_result, stitch_item
 
     begin, started = time.perf_counter(), datetime.now(UTC)
     timings: dict[str, float] = {}
@@ -144,10 +144,13 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                     progress.block()
             finally:
                 close_sessions()
-        with stage("stitch"):
-            stitched = runner.call(stitch_item, work)
-        with stage("regions"):
-            scan = runner.call(measure_item, work)
+        # Neither needs the other: together they keep both hands busy. What the regions take longer is theirs.
+        empty_result(work)
+        with runner.beside(measure_item, work) as measured:
+            with stage("stitch"):
+                stitched = runner.call(stitch_item, work)
+            with stage("regions"):
+                scan = measured.result()
         with stage("report"):
             record = build_record(
                 request,

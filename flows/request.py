@@ -70,7 +70,7 @@ def make_request(
         block=block,
         workers=workers,
         server=server,
-        processes=workers if runner == DASK else 0,
+        processes=None if runner == THREADS else workers if runner == DASK else 0,
         memory=parse_bytes(memory) if isinstance(memory, str) else memory,
         force=force,
         aoi=aoi,

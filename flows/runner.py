@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from flows.places import Place
@@ -18,6 +19,15 @@ from tasks.stitching.step import stitch_item
 MOST_IN_FLIGHT = 256
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Result(Protocol[T_co]):
+    """What a step that runs beside others will give."""
+
+    def result(self) -> T_co:
+        """Waits for it; raises what the step raised."""
+        ...
 
 
 class Runner(Protocol):
@@ -25,6 +35,10 @@ class Runner(Protocol):
 
     def call(self, step: Callable[..., T], *args: Any) -> T:
         """Runs one step to its end."""
+        ...
+
+    def beside(self, step: Callable[..., T], *args: Any) -> AbstractContextManager[Result[T]]:
+        """Runs one step while the body runs others; it has ended when the body is left."""
         ...
 
     def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
@@ -47,6 +61,12 @@ class DirectRunner:
         chosen: Callable[..., Any] = self._place.plan if step is plan_item else step
         result: T = chosen(*args)
         return result
+
+    @contextmanager
+    def beside(self, step: Callable[..., T], *args: Any) -> Iterator[Result[T]]:
+        """See :class:`Runner`."""
+        with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+            yield pool.submit(step, *args)
 
     def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
         """See :class:`Runner`."""
@@ -116,6 +136,15 @@ class PrefectRunner:
         """See :class:`Runner`."""
         result: T = _faces(self._place)[step](*args)
         return result
+
+    @contextmanager
+    def beside(self, step: Callable[..., T], *args: Any) -> Iterator[Result[T]]:
+        """See :class:`Runner`."""
+        future = _faces(self._place)[step].submit(*args)
+        try:
+            yield future
+        finally:
+            future.wait()
 
     def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
         """See :class:`Runner`."""

@@ -24,12 +24,14 @@ class Backend(Protocol):
         library: Library and version.
         batching: Whether a tile's bits are the same at every place of a batch: ``exact`` if known to
             be, ``single`` if known not to be, so that tiles run one by one, ``probe`` if it must be tried.
+        callers: How many threads may run at once what it compiled.
     """
 
     name: str
     precision: str
     library: str
     batching: Batching
+    callers: int
 
     def compile(self, shape: tuple[int, ...]) -> Run:
         """Prepares the model for inputs of exactly ``shape``, ``(batch, *tile, channels)``."""
@@ -65,7 +67,7 @@ def _place_free(run: Run, shape: tuple[int, ...]) -> bool:
 
 @dataclass(eq=False)
 class FixedEngine:
-    """An engine (see ``segmodels.engines.base``) that checks its input and runs one batch at a time."""
+    """An engine (see ``segmodels.engines.base``) that checks its input and lets in as many as it serves."""
 
     name: str
     precision: str
@@ -73,7 +75,11 @@ class FixedEngine:
     shape: tuple[int, ...]
     outputs: int
     run: Run
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    callers: int = 1
+    _turn: threading.Semaphore = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._turn = threading.Semaphore(self.callers)
 
     def logits(self, batch: Array) -> Array:
         """Runs one batch; may be called from several threads.
@@ -93,7 +99,7 @@ class FixedEngine:
             raise ValueError(f"this engine takes float32 batches, not {batch.dtype}")
         if not batch.flags.c_contiguous:
             raise ValueError("this engine takes C-contiguous batches; use numpy.ascontiguousarray")
-        with self._lock:
+        with self._turn:
             out = self.run(batch)
         wanted = (*self.shape[:-1], self.outputs)
         if out.shape != wanted:

@@ -15,11 +15,13 @@ class Engine(Protocol):
         name: ``tensorflow``, ``jax``, ``torch``, ``openvino``, ``onnx`` or ``method``.
         precision: ``float32``, ``bfloat16`` or ``int8``.
         library: Library and version, for provenance (``openvino 2026.4.1``).
+        callers: How many threads it serves at once; one more waits for its turn.
     """
 
     name: str
     precision: str
     library: str
+    callers: int
 
     def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Runs one batch.

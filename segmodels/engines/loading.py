@@ -65,13 +65,14 @@ def library_version(engine: str) -> str:
         return ""
 
 
-def load_backend(bundle: Bundle, name: str, precision: str) -> Backend:
+def load_backend(bundle: Bundle, name: str, precision: str, *, callers: int = 1) -> Backend:
     """Loads the bundle's model into one library.
 
     Args:
         bundle: A checked bundle.
         name: An engine that can run it, not ``auto``.
         precision: ``float32``, ``bfloat16`` or ``int8``.
+        callers: Threads that will run it; a library may serve fewer at once.
 
     Raises:
         EngineError: If the library is missing or cannot run the model so.
@@ -80,7 +81,9 @@ def load_backend(bundle: Bundle, name: str, precision: str) -> Backend:
     if name == "openvino":
         from segmodels.engines import on_openvino
 
-        return on_openvino.OpenVinoBackend(bundle, precision=cast("on_openvino.Precision", precision))
+        return on_openvino.OpenVinoBackend(
+            bundle, precision=cast("on_openvino.Precision", precision), callers=callers
+        )
     if precision == "int8":
         able = "the engine openvino, or " if "openvino" in ABLE[bundle.kind] else ""
         raise EngineError(f"The engine {name!r} does not compute in int8; choose {able}another precision.")
@@ -88,7 +91,7 @@ def load_backend(bundle: Bundle, name: str, precision: str) -> Backend:
     if name == "method":
         from segmodels.engines.on_numpy import NumpyBackend
 
-        return NumpyBackend(bundle, precision=exact)
+        return NumpyBackend(bundle, precision=exact, callers=callers)
     if name == "onnx":
         from segmodels.engines.on_onnx import OnnxBackend
 

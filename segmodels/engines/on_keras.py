@@ -56,6 +56,7 @@ class KerasBackend:
         gpus, fast = _prepare_gpus(library)
         # Seen with TensorFlow on CPUs: the place in the batch changes the last bits.
         self.batching: Batching = "probe" if gpus else "single"
+        self.callers = 1
         self.precision: str = precision or ("bfloat16" if fast else "float32")
         policy = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
         model = load_keras_file(bundle.model_path, policy=policy)

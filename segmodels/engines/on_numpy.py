@@ -21,13 +21,14 @@ class NumpyBackend:
     name = "method"
     batching: Batching = "exact"  # elementwise arithmetic only
 
-    def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, precision: Precision | None = None, callers: int = 1) -> None:
         if precision == "bfloat16":
             raise EngineError(
                 f"{bundle.card.name} is a per-pixel method, which is always computed in float32; "
                 "ask for precision auto or float32."
             )
         self._method = read_method(bundle.model_path, bundle.card)
+        self.callers = callers
         self.precision = "float32"
         self.library = f"numpy {np.__version__}"
 

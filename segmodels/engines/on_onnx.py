@@ -37,6 +37,7 @@ class OnnxBackend:
     name = "onnx"
     precision = "float32"
     batching: Batching = "probe"
+    callers = 1
 
     def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
         ort = import_onnxruntime()

@@ -78,6 +78,7 @@ class VariantEngine:
         self.name = engine.name
         self.precision = engine.precision
         self.library = engine.library
+        self.callers = engine.callers
         self._engine = engine
         self._variants = variants
         self._probabilities = _two_sided if sigmoid else _softmax

@@ -80,6 +80,7 @@ def _engine_for(plan: Plan) -> Engine:
         plan.tile,
         asked.variants,
         asked.cpu_fallback,
+        plan.callers,
     )
 
 
@@ -119,13 +120,14 @@ def _engine(
     tile: tuple[int, ...],
     variants: Variants,
     cpu_fallback: bool,
+    callers: int,
 ) -> Engine:
     loaded = _checked(bundle, digest)
     sigmoid = loaded.card.activation == "sigmoid"
 
     def step(says: str, size: int, name: str, exact: str = precision) -> Step:
         def opened() -> Engine:
-            one = open_engine(loaded, engine=name, precision=exact, batch=size, tile=tile)
+            one = open_engine(loaded, engine=name, precision=exact, batch=size, tile=tile, callers=callers)
             return with_variants(one, variants, tile=tile, sigmoid=sigmoid)
 
         return Step(says, size, opened)

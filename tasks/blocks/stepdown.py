@@ -74,7 +74,7 @@ class SteppingEngine:
         self.taken: tuple[str, ...] = ()
         self._engine = self._opened()
         self.name, self.precision = self._engine.name, self._engine.precision
-        self.library = self._engine.library
+        self.library, self.callers = self._engine.library, self._engine.callers
 
     def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Runs one batch of the first step's shape, in smaller ones if it must be."""

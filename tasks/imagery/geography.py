@@ -17,9 +17,9 @@ __all__ = ["PixelAreas", "lonlat", "lonlat_box", "lonlat_boxes", "pixel_areas"]
 _F = npt.NDArray[np.float64]
 _EDGE = 65
 _INSIDE = 65
-#: Boxes of up to this many pixels need few points an edge: it is straight to a thousandth of a pixel.
-_SMALL_BOX = 128
-_SMALL_EDGE = 8
+#: Boxes of up to so many pixels need so many points an edge: between two it is straight to a thousandth of
+#: a pixel. Most regions are specks, whose corners are enough.
+_SMALL_BOXES = {16: 1, 128: 8}
 _TOGETHER = 1 << 14
 
 
@@ -98,28 +98,39 @@ def lonlat_boxes(info: ImageInfo, boxes: npt.ArrayLike) -> _F:
     out = np.full(b.shape, np.nan)
     if info.grid["crs"] is None or not len(b):
         return out
-    u = np.arange(_SMALL_EDGE) / _SMALL_EDGE
-    ends = np.ones_like(u)
-    down = np.concatenate([0 * u, u, ends, 1 - u])
-    along = np.concatenate([u, ends, 1 - u, 0 * u])
-    plain = (b[:, 2:] - b[:, :2]).max(axis=1) <= _SMALL_BOX
+    plain = np.zeros(len(b), bool)
     poles = _poles(info)
+    longest = (b[:, 2:] - b[:, :2]).max(axis=1)
+    away = np.ones(len(b), bool)
     for _, row, col in poles:
-        plain &= ~((b[:, 0] <= row) & (row <= b[:, 2]) & (b[:, 1] <= col) & (col <= b[:, 3]))
-    for start in range(0, len(b), _TOGETHER):
-        part = b[start : start + _TOGETHER]
-        feet_r, feet_c = _feet(part, poles)
-        rows = np.hstack([part[:, :1] + (part[:, 2:3] - part[:, :1]) * down, feet_r])
-        cols = np.hstack([part[:, 1:2] + (part[:, 3:4] - part[:, 1:2]) * along, feet_c])
-        rings = _transform(info, rows.ravel(), cols.ravel()).reshape(len(part), -1, 2)
-        low, high = rings.min(axis=1), rings.max(axis=1)
-        # A ring across the antimeridian, or off the globe, needs the careful way.
-        plain[start : start + _TOGETHER] &= np.isfinite(low).all(axis=1) & (high[:, 0] - low[:, 0] < 180)
-        out[start : start + _TOGETHER] = np.column_stack([low, high])
+        away &= ~((b[:, 0] <= row) & (row <= b[:, 2]) & (b[:, 1] <= col) & (col <= b[:, 3]))
+    smaller = -np.inf
+    for most, edge in _SMALL_BOXES.items():
+        group = np.flatnonzero(away & (smaller < longest) & (longest <= most))
+        smaller = most
+        for at in np.split(group, range(_TOGETHER, len(group), _TOGETHER)):
+            out[at], plain[at] = _few_points(info, b[at], edge, poles)
     for i in np.flatnonzero(~plain):
         r0, c0, r1, c1 = b[i].tolist()
         out[i] = lonlat_box(info, (r0, c0, r1, c1)) or (np.nan,) * 4
     return out
+
+
+def _few_points(
+    info: ImageInfo, boxes: _F, edge: int, poles: list[tuple[float, float, float]]
+) -> tuple[_F, npt.NDArray[np.bool_]]:
+    """Limits of the corners and ``edge - 1`` points between two, and where that is all there is to know."""
+    u = np.arange(edge) / edge
+    ends = np.ones_like(u)
+    down = np.concatenate([0 * u, u, ends, 1 - u])
+    along = np.concatenate([u, ends, 1 - u, 0 * u])
+    feet_r, feet_c = _feet(boxes, poles)
+    rows = np.hstack([boxes[:, :1] + (boxes[:, 2:3] - boxes[:, :1]) * down, feet_r])
+    cols = np.hstack([boxes[:, 1:2] + (boxes[:, 3:4] - boxes[:, 1:2]) * along, feet_c])
+    rings = _transform(info, rows.ravel(), cols.ravel()).reshape(len(boxes), rows.shape[1], 2)
+    low, high = rings.min(axis=1), rings.max(axis=1)
+    # A ring across the antimeridian, or off the globe, needs the careful way.
+    return np.column_stack([low, high]), np.isfinite(low).all(axis=1) & (high[:, 0] - low[:, 0] < 180)
 
 
 @functools.cache

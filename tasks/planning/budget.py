@@ -34,6 +34,8 @@ OTHER_BASE_BYTES = 1040 << 20
 SERVER_BYTES = 400 << 20
 #: A U-Net's first level holds a few dozen feature maps of the tile at once.
 FEATURE_MAPS = 64
+#: Engines that serve each worker with buffers of its own.
+SEVERAL_CALLERS = ("openvino", "method")
 #: Labels of the regions: per label parent, integers and sums; their arrays double when they grow.
 LABEL_BYTES = 2 * (8 + 12 * 8 + 4 * 8)
 #: Runs of two slices, as the scanner keeps them.
@@ -145,9 +147,9 @@ def _line(info: ImageInfo) -> int:
 
 
 def line_bytes(info: ImageInfo, grid: TileGrid, quantisation: Quantisation) -> int:
-    """What the stitch and the regions hold of each line at once."""
+    """What the stitch and the regions, side by side, hold of each line at once."""
     sums = plane_bytes(quantisation) if grid.borders == "stored" else 0
-    return _line(info) * (4 + sums + 2 * value_bytes(info))
+    return _line(info) * (2 * (4 + sums) + 2 * value_bytes(info))
 
 
 def stitch_rows(
@@ -172,7 +174,7 @@ def budget(
     engine: str,
     server: bool,
     kept: int = 0,
-    processes: int = 0,
+    processes: int | None = None,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -183,14 +185,16 @@ def budget(
         engine: Name of what runs the model.
         server: Whether Prefect runs beside it.
         kept: Bytes of decoded storage that blocks of a process share.
-        processes: Workers of a cluster on this machine, each with its own model; 0: this process computes.
+        processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
+            cluster, this process computes.
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
-    model = model_bytes(grid, batch=batch, card=card, engine=engine)
     lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
     statistics = 4 * BAND_BYTES
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
     flying = min(workers, grid.block_count)
+    calls = flying if engine in SEVERAL_CALLERS and processes is None else 1
+    model = calls * model_bytes(grid, batch=batch, card=card, engine=engine)
     computing = flying * block + model + kept
     if processes:
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)

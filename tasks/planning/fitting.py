@@ -109,7 +109,7 @@ def _changes(card: Card, wish: Wish, model_ndim: int) -> Iterator[tuple[tuple[st
     harmless: list[tuple[tuple[str, ...], Wish]] = [((), wish)]
     harmless += [((), replace(wish, block=b)) for b in blocks]
     harmless += [
-        ((f"--workers {w}",), replace(x, workers=w, processes=min(x.processes, w)))
+        ((f"--workers {w}",), replace(x, workers=w, processes=x.processes and min(x.processes, w)))
         for w in fewer
         for _, x in harmless
     ]

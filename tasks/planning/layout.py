@@ -59,7 +59,8 @@ class Wish:
         engine: Name of what will run the model.
         server: Whether Prefect runs beside it.
         shape: Pixels per axis of what is computed: the image, or a preview's window; None for the image.
-        processes: Workers of a cluster on this machine, each with its own model; 0: none.
+        processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
+            cluster, this process computes.
     """
 
     parameters: Parameters
@@ -69,7 +70,7 @@ class Wish:
     engine: str = "tensorflow"
     server: bool = True
     shape: Index | None = None
-    processes: int = 0
+    processes: int | None = None
 
 
 @dataclass(frozen=True)

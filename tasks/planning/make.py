@@ -61,7 +61,7 @@ def make_plan(
     memory: int | None = None,
     engine: str = "tensorflow",
     server: bool = True,
-    processes: int = 0,
+    processes: int | None = None,
     folder: Path | None = None,
     area: Area | None = None,
 ) -> Plan:
@@ -73,7 +73,7 @@ def make_plan(
         memory: Bytes that the process tree may use; None for the machine's.
         engine: Name of what will run the model, for the memory figure.
         server: Whether Prefect runs beside it, for the memory figure.
-        processes: Processes of this machine that compute blocks, for the memory figure.
+        processes: Workers of a cluster on this machine; 0: all are elsewhere; None: this process computes.
         folder: Where the run keeps its files, there or not; given, memory and disk are checked before any
             pixel is read.
         area: What a preview computes; everything else is planned for the whole image.
@@ -111,6 +111,7 @@ def make_plan(
         statistics=tuple(s.summary() for s in statistics),
         overlap_from=layout.tiles.source,
         workers=layout.workers,
+        callers=layout.workers if processes is None else 1,
         stitch_rows=layout.rows,
         kept_bytes=layout.kept,
         peak_memory_bytes=layout.needs.memory,

@@ -84,6 +84,7 @@ class Plan(BaseModel):
         statistics: Per channel, over all valid pixels.
         overlap_from: Who decided the overlap: ``option``, ``card``, ``receptive field`` or ``default``.
         workers: Blocks in flight.
+        callers: Of these, in one process, where they call one engine.
         stitch_rows: Lines that the stitch and the regions hold at once.
         kept_bytes: Decoded storage that the blocks of a process keep for one another.
         peak_memory_bytes: Bound of the whole process tree.
@@ -117,6 +118,7 @@ class Plan(BaseModel):
     statistics: tuple[ChannelSummary, ...]
     overlap_from: str = "default"
     workers: int = 2
+    callers: int = 1
     stitch_rows: int = 512
     kept_bytes: int = 0
     peak_memory_bytes: int

@@ -7,10 +7,12 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from segmodels.engines.base import Engine
 from tasks.blocks.blockfile import BlockWriter
@@ -92,7 +94,7 @@ def probe(plan: Plan, image: Image, engine: Engine, folder: Path) -> Costs:
     fill_input(source, grid, tile, padding=plan.padding, normaliser=plan.normaliser, out=batch[0])
     read = time.perf_counter() - begin
     batch[1:] = batch[0]
-    forward = _median(lambda: engine.logits(batch))
+    forward = _forward(engine, batch)
     logits = engine.logits(batch)[0].reshape(*grid.tile, -1)
     # What the tile votes on: every pixel of it gets a sum.
     votes = [
@@ -113,6 +115,17 @@ def probe(plan: Plan, image: Image, engine: Engine, folder: Path) -> Costs:
             os.fsync(stream.fileno())
 
     return Costs(forward, read / pixels, blend / pixels, _median(write) / max(1, math.prod(shape)))
+
+
+def _forward(engine: Engine, batch: npt.NDArray[np.float32]) -> float:
+    """Seconds of a forward pass where as many threads call as the engine serves at once."""
+    with ThreadPoolExecutor(engine.callers) as pool:
+
+        def all_at_once() -> None:
+            for _ in pool.map(engine.logits, [batch] * engine.callers):
+                pass
+
+        return _median(all_at_once) / engine.callers
 
 
 def _median(work: Callable[[], object]) -> float:
@@ -138,11 +151,8 @@ def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     borders = stored_bytes(grid, plan.quantisation) * BORDER_SECONDS / 2 * tiles / grid.tile_count
     beside += borders
     hands = min(plan.workers, os.cpu_count() or 1, grid.block_count)
-    if on_gpu or plan.engine == "method":
-        # The model leaves the other cores to the other blocks.
-        segment = max(engine, (beside if on_gpu else engine + beside) / hands)
-    else:
-        segment = engine + beside / hands
+    # On a GPU the model leaves the cores to what is done beside it.
+    segment = max(engine, beside / hands) if on_gpu else engine + beside / hands
     whole = math.prod(grid.shape) * (costs.read + STATISTICS_SECONDS * len(plan.card.channels))
     stitch = pixels * STITCH_SECONDS + borders
     # The regions read the stitched bands again, with the image's values below them.

@@ -23,7 +23,8 @@ class Request:
         workers: Blocks in flight; with ``memory`` the most of them.
         memory: Bytes that the process tree may use, None for the machine's; does not change the result.
         server: Whether Prefect runs beside the steps, for the memory figure.
-        processes: Workers of a cluster on this machine, each with its own model; 0: none.
+        processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
+            cluster, this process computes.
         force: Compute again even if this very result is published.
         aoi: File with the area of a preview, whose digest the parameters hold.
         command: How to reproduce the run, for the record.
@@ -38,7 +39,7 @@ class Request:
     workers: int = 2
     memory: int | None = None
     server: bool = True
-    processes: int = 0
+    processes: int | None = None
     force: bool = False
     aoi: Path | None = None
     command: str = ""

@@ -133,7 +133,9 @@ def _decimated(
     from rasterio.errors import RasterioError
 
     try:
-        with rasterio.open(path) as file:
+        # Only TIFFs know the option; others would warn of it.
+        threads = {"num_threads": "all_cpus"} if path.suffix.lower() in (".tif", ".tiff") else {}
+        with rasterio.open(path, **threads) as file:
             # An alpha band is no channel, unless the image was opened with all its bands.
             visible = [i for i, c in enumerate(file.colorinterp, 1) if c != ColorInterp.alpha]
             order = visible if len(visible) == channels else list(file.indexes)

@@ -30,18 +30,26 @@ class Stitched:
     seams: SeamAudit
 
 
+def empty_result(work: WorkFolder) -> None:
+    """Makes the folder for what will be published, without what an interrupted run left in it.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    with writing(work.result):
+        if work.result.exists():
+            shutil.rmtree(work.result)
+        work.result.mkdir(parents=True)
+
+
 def stitch_item(work: WorkFolder) -> Stitched:
-    """Writes the mask of a run whose blocks are finished into its result folder.
+    """Writes the mask of a run whose blocks are finished into its empty result folder.
 
     Raises:
         SegflowError: Every tile failed, so there is nothing to publish.
         OutputError: The mask cannot be written.
     """
     plan = Plan.load(work.plan)
-    with writing(work.result):
-        if work.result.exists():
-            shutil.rmtree(work.result)
-        work.result.mkdir(parents=True)
     image = open_seen(plan, scratch=work.scratch)
     try:
         stitch = open_stitch(plan, work.blocks)

@@ -130,11 +130,15 @@ def test_a_library_that_minds_the_place_in_the_batch_runs_tile_by_tile():
         assert Backend.shapes == shapes
 
 
+@pytest.mark.parametrize("callers", [1, 2])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_several_threads_may_share_an_engine(networks, engine):
-    opened = open_engine(networks[2][0], engine=engine, batch=1, tile=(16, 16), verify=False)
+def test_several_threads_may_share_an_engine(networks, engine, callers):
+    wanted = {"engine": engine, "batch": 1, "tile": (16, 16), "verify": False}
+    alone = open_engine(networks[2][0], **wanted)
+    opened = open_engine(networks[2][0], **wanted, callers=callers)
+    assert 1 <= opened.callers <= callers
     inputs = [noise((1, 16, 16, 2), seed=s) for s in range(8)]
-    expected = [opened.logits(x) for x in inputs]
+    expected = [alone.logits(x) for x in inputs]
     found = [None] * 8
 
     def work(i):

@@ -55,7 +55,7 @@ def test_what_does_not(error):
 class Small:
     """An engine with room for ``room`` tiles a batch."""
 
-    name, precision, library = "tensorflow", "float32", "fake 1"
+    name, precision, library, callers = "tensorflow", "float32", "fake 1", 1
 
     def __init__(self, room, error, calls, function=lambda x: x * 2):
         self.room, self.error, self.calls, self.function = room, error, calls, function
@@ -168,7 +168,7 @@ def test_a_thread_that_comes_while_a_step_is_taken_waits_for_it():
     opening, opened = threading.Event(), threading.Event()
 
     class Fixed:
-        name, precision, library = "tensorflow", "float32", "fake 1"
+        name, precision, library, callers = "tensorflow", "float32", "fake 1", 1
 
         def __init__(self, batch):
             self.batch = batch
