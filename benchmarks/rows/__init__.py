@@ -1,4 +1,4 @@
-"""One file per row of the table; each has a ``ROW``."""
+"""One file per row of the table, with its ``ROW``; ``whole_run`` makes two of them."""
 
 from __future__ import annotations
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from segmodels.bundles.bundle import Bundle
-from segmodels.engines.hardware import cpu_bfloat16, cpu_count, cpu_model, gpu_names
+from segmodels.engines.hardware import ON_GPU, cpu_bfloat16, cpu_count, cpu_model, gpu_names
 from segmodels.engines.loading import ABLE, installed
 from segmodels.engines.measure import Measurement, measure
-
-#: Engines that take a GPU where there is one.
-ON_GPU = ("tensorflow", "jax", "torch", "onnx")
 
 
 @dataclass(frozen=True)

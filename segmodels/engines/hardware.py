@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+#: Engines that take a GPU where there is one and their library sees it.
+ON_GPU = ("tensorflow", "jax", "torch", "onnx")
 _CPUINFO = Path("/proc/cpuinfo")
 
 

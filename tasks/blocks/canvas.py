@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from tasks.blocks.audit import BlockSeams
 from tasks.blocks.blockfile import BlockWriter, TileFailure
-from tasks.codes import codes_of
+from tasks.blocks.finishing import finish_cell
 from tasks.files import atomic_write
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
-from tasks.tiling.area import block_tiles, mark_skipped
-from tasks.tiling.blend import add_tile, finish
+from tasks.tiling.area import block_tiles, mark_skipped, seen
+from tasks.tiling.blend import add_tile
 from tasks.tiling.grid import Index
 
 logger = logging.getLogger(__name__)
@@ -71,13 +71,17 @@ class Canvas:
         )
 
     def measured(self, tile: Index, valid: npt.NDArray[np.bool_]) -> bool:
-        """Marks what has no data; whether anything that the tile votes on has."""
+        """Marks what has no data; whether the tile has to be run: it votes on a pixel that has, or is compared."""
         if valid.all():
             return True
-        at, inside = self._plan.grid.shared(tile, self._low, self._high)
-        seen = valid[inside]
-        self._status[at][~seen] = kernels.NODATA
-        return bool(seen.any())
+        grid = self._plan.grid
+        at, inside = grid.shared(tile, self._low, self._high)
+        known = valid[inside]
+        self._status[at][~known] = kernels.NODATA
+        if grid.borders == "recomputed" and tile in self._owned:
+            # Others run it for what lies beyond this block, but only here it is compared with its neighbours.
+            known = valid[grid.shared(tile, (0,) * len(grid.axes), grid.shape)[1]]
+        return bool(known.any())
 
     def fail(self, tile: Index, reason: str) -> None:
         """Marks what a tile votes on as failed."""
@@ -87,15 +91,15 @@ class Canvas:
         logger.warning("tile %s failed: %s", tile, reason)
 
     def write(self, path: Path) -> None:
-        """Leaves the block's file: what it alone touches finished, the rest as sums.
+        """Leaves the block's file: what it alone touches finished, the rest as sums; of a preview, its window.
 
         Raises:
             OutputError: It cannot be written.
         """
-        plan, codes = self._plan, codes_of(self._plan.card)
+        plan = self._plan
         with atomic_write(path) as stream:
             writer = BlockWriter(stream)
-            for cell in plan.grid.cells(self._low, self._high):
+            for cell in plan.grid.cells(*seen(plan.area, self._low, self._high)):
                 at = tuple(
                     slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, self._low, strict=True)
                 )
@@ -103,15 +107,7 @@ class Canvas:
                 if len(cell.owners) > 1:
                     writer.add("sums", cell.low, {"sums": sums, "status": status})
                     continue
-                done, confidence = finish(
-                    sums,
-                    status,
-                    cell.low,
-                    grid=plan.grid,
-                    blend=plan.blend,
-                    quantisation=plan.quantisation,
-                    codes=codes,
-                )
+                done, confidence = finish_cell(plan, cell.low, sums, status)
                 writer.add("final", cell.low, {"codes": done, "confidence": confidence})
             writer.attach(self._seams.arrays())
             writer.close(failures=self.failures)

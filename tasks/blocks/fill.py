@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from segmodels.normalise import Normaliser
+from tasks.compiled import compiled
 
 Positions = npt.NDArray[np.int64]
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+@compiled(boundscheck=False, error_model="numpy")
 def _fill(
     values: npt.NDArray[Any],
     valid: npt.NDArray[np.bool_],

@@ -10,7 +10,7 @@ from pathlib import Path
 from segmodels.bundles.bundle import Bundle, load_bundle
 from segmodels.engines.base import Engine
 from segmodels.engines.choosing import Choice, choose
-from segmodels.engines.hardware import cpu_bfloat16
+from segmodels.engines.hardware import ON_GPU, cpu_bfloat16
 from segmodels.engines.opening import open_engine
 from segmodels.engines.variants import Variants, with_variants
 from segmodels.errors import BundleError, EngineError
@@ -21,9 +21,6 @@ from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.imagery.shared import SharedImage
 from tasks.planning.plan import Plan
-
-#: Engines that take a GPU where there is one.
-ON_GPU = ("tensorflow", "jax", "torch")
 
 _opening = threading.Lock()
 

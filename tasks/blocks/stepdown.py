@@ -22,9 +22,9 @@ from tasks.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-#: How libraries call it; their classes are not imported for it.
+#: How libraries call it; their classes are not imported for it. ONNX Runtime's error is no RuntimeError.
 _CLASSES = ("ResourceExhaustedError", "OutOfMemoryError")
-_WORDS = ("resource_exhausted", "out of memory", "out_of_memory", "bad_alloc")
+_WORDS = ("resource_exhausted", "out of memory", "out_of_memory", "bad_alloc", "failed to allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -34,7 +34,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     while at is not None and id(at) not in seen:
         if isinstance(at, MemoryError) or any(c.__name__ in _CLASSES for c in type(at).__mro__):
             return True
-        if isinstance(at, RuntimeError | OSError) and any(w in str(at).lower() for w in _WORDS):
+        says = isinstance(at, RuntimeError | OSError) or type(at).__name__ == "RuntimeException"
+        if says and any(w in str(at).lower() for w in _WORDS):
             return True
         seen.add(id(at))
         at = at.__cause__ or at.__context__

@@ -175,6 +175,7 @@ def budget(
     server: bool,
     kept: int = 0,
     processes: int | None = None,
+    window: tuple[Index, Index] | None = None,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -187,6 +188,7 @@ def budget(
         kept: Bytes of decoded storage that blocks of a process share.
         processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
             cluster, this process computes.
+        window: First pixel and end of a preview's window, which is all that its blocks leave.
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
     lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
@@ -202,7 +204,7 @@ def budget(
     pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
-    work = mask + pixels + stored_bytes(grid, quantisation) * pixels // whole + inflated
+    work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
     return Budget(memory, work + 2 * mask, mask, block, model)
 
 
@@ -227,17 +229,31 @@ def _rows(info: ImageInfo) -> int:
     return info.shape[1 if info.axes[0] == "t" else 0]
 
 
-def stored_bytes(grid: TileGrid, quantisation: Quantisation) -> int:
-    """Border sums that blocks hand to the stitch, uncompressed; 0 unless borders are stored."""
+def stored_bytes(
+    grid: TileGrid, quantisation: Quantisation, window: tuple[Index, Index] | None = None
+) -> int:
+    """Border sums that blocks hand to the stitch, uncompressed; 0 unless borders are stored.
+
+    Args:
+        grid: Of the whole image.
+        quantisation: The integers of the blend.
+        window: First pixel and end of what is stitched; None for the image.
+    """
     if grid.borders != "stored":
         return 0
+    low, high = window or ((0,) * len(grid.axes), grid.shape)
     # Per axis, pixels that one block alone touches, and pixels that blocks touch, each block counted.
-    alone, touched = 1.0, 1.0
-    for b in grid.block_axes:
-        overlap = b.axis.tile - b.axis.step
-        alone *= max(0.0, b.axis.size - (b.count - 1) * overlap)
-        touched *= sum(h - a for a, h in (b.span(i) for i in range(b.count)))
-    return int((touched - alone) * (plane_bytes(quantisation) + 1))
+    alone, touched = 1, 1
+    for blocks, first, end in zip(grid.block_axes, low, high, strict=True):
+        spans = [blocks.span(b) for b in range(blocks.count)]
+        before = [0, *(h for _, h in spans[:-1])]
+        after = [*(a for a, _ in spans[1:]), blocks.axis.size]
+        alone *= sum(
+            max(0, min(h, n, end) - max(a, p, first))
+            for (a, h), p, n in zip(spans, before, after, strict=True)
+        )
+        touched *= sum(max(0, min(h, end) - max(a, first)) for a, h in spans)
+    return (touched - alone) * (plane_bytes(quantisation) + 1)
 
 
 def free_disk(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from segmodels.errors import EngineError
 from tasks.blocks.session import engine_for
 from tasks.errors import SegflowError
 from tasks.imagery.protocol import ImageInfo
+from tasks.planning.begun import Begun, find_begun
 from tasks.planning.make import make_plan
 from tasks.planning.plan import Plan
 from tasks.planning.preflight import drop_scratch, open_input
 from tasks.planning.preview import find_area
 from tasks.planning.request import Request
 from tasks.publishing.digests import input_digest
+from tasks.tiling.area import Area
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,11 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
     """
     bundle = load_bundle(request.model)
     digest = input_digest(request.image)
+    root = folder or request.work().root
     try:
         image = open_input(request, bundle)
+        area = find_area(request, image.info)
+        begun = None if request.force else _begun(root, request, bundle, digest, area)
         plan = make_plan(
             image,
             item=request.item,
@@ -61,19 +69,54 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
             block=request.block,
             workers=request.workers,
             memory=request.memory,
-            engine=_engine_name(bundle, request.parameters.engine),
+            engine=begun.plan.engine if begun else _engine_name(bundle, request.parameters.engine),
             server=request.server,
             processes=request.processes,
-            folder=folder or request.work().root,
-            area=find_area(request, image.info),
+            folder=root,
+            area=area,
+            keep=begun.plan.grid if begun else None,
         )
     except SegflowError:
         drop_scratch(request)
         raise
     image.close()
-    engine = engine_for(plan)
+    engine = (begun and _same_engine(plan, begun)) or engine_for(plan)
     named = {"engine": engine.name, "precision": engine.precision, "library": engine.library}
     return Built(plan.model_copy(update=named), engine, image.info)
+
+
+def _begun(root: Path, request: Request, bundle: Bundle, digest: str, area: Area | None) -> Begun | None:
+    """The unfinished run that this one resumes, unless its engine cannot be meant any more."""
+    asked = request.parameters
+    begun = find_begun(root, image_digest=digest, bundle_digest=bundle.digest, parameters=asked, area=area)
+    if begun is None:
+        return None
+    try:
+        able = {c.engine for cs in candidates(bundle, asked.engine, asked.precision) for c in cs}
+    except EngineError:
+        return None
+    return begun if begun.plan.engine in able else None
+
+
+def _same_engine(plan: Plan, begun: Begun) -> Engine | None:
+    """The engine, precision and library that an unfinished run began with, if this machine has them yet."""
+    named = {"engine": begun.plan.engine, "precision": begun.plan.precision}
+    try:
+        engine = engine_for(plan.model_copy(update=named))
+    except EngineError as error:
+        reason = str(error)
+    else:
+        if engine.library == begun.plan.library:
+            return engine
+        reason = f"here is {engine.library}"
+    logger.warning(
+        "the unfinished run of %s began on %s, which cannot go on (%s): its finished blocks (%d) are computed again",
+        plan.item,
+        begun.plan.library,
+        reason,
+        begun.blocks,
+    )
+    return None
 
 
 def _engine_name(bundle: Bundle, asked: str) -> str:

@@ -15,6 +15,12 @@ from tasks.planning.amount import say_bytes
 from tasks.planning.budget import free_disk, memory_limit
 from tasks.planning.layout import Layout, Limits, Wish, best_layout, default_layout, least_memory
 
+#: Said where a resume cannot go on as the run began.
+_NOT_KEPT = (
+    "the blocks that an unfinished run of this item left are laid out in a way that does not fit what may be "
+    "used or is asked for now: all blocks are computed again"
+)
+
 
 class FitError(InputError):
     """The run would need more memory or disk than it may use.
@@ -50,6 +56,9 @@ def fit(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, limits: Lim
     best = best_layout(info, card, wish, model_ndim=model_ndim, limits=limits)
     if best is not None:
         return best
+    if wish.keep is not None:
+        anew = fit(info, card, replace(wish, keep=None), model_ndim=model_ndim, limits=limits)
+        return replace(anew, notes=(*anew.notes, _NOT_KEPT))
     usual = default_layout(info, card, wish, model_ndim=model_ndim)
     setting = _remedy(info, card, wish, model_ndim=model_ndim, limits=limits)
     disk = "" if limits.disk is None else f" and {say_bytes(limits.disk)} of disk are free"

@@ -58,9 +58,10 @@ class Wish:
         memory: Bytes that the process tree may use, or None for the machine's.
         engine: Name of what will run the model.
         server: Whether Prefect runs beside it.
-        shape: Pixels per axis of what is computed: the image, or a preview's window; None for the image.
+        window: First pixel and end of a preview; None for the image.
         processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
             cluster, this process computes.
+        keep: Tiles and blocks that an unfinished run began with; others would make its files useless.
     """
 
     parameters: Parameters
@@ -69,8 +70,9 @@ class Wish:
     memory: int | None = None
     engine: str = "tensorflow"
     server: bool = True
-    shape: Index | None = None
+    window: tuple[Index, Index] | None = None
     processes: int | None = None
+    keep: TileGrid | None = None
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ def best_layout(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, lim
     Raises:
         UsageError: Sizes that the network cannot take.
     """
-    first = default_layout(info, card, wish, model_ndim=model_ndim)
-    if first.fits(limits) and first.quantisation.planes <= FEW_PLANES:
+    first = default_layout(info, card, replace(wish, keep=None), model_ndim=model_ndim)
+    if wish.keep is None and first.fits(limits) and first.quantisation.planes <= FEW_PLANES:
         return first
     fitting = [x for x in _layouts(info, card, wish, model_ndim=model_ndim) if x.fits(limits)]
     if not fitting:
@@ -170,7 +172,10 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
             info.shape, tile=tile, overlap=overlap, block=block, wraps=info.wraps, borders=borders
         )
 
-    asked = replace(info, shape=wish.shape or info.shape)
+    shape = info.shape
+    if wish.window is not None:
+        shape = tuple(h - a for a, h in zip(*wish.window, strict=True))
+    asked = replace(info, shape=shape)
     single = grid_of((1,) * len(tile), "stored")
     quantisation = choose_quantisation(single, blend, classes=len(card.classes))
     # Neither blocks nor workers may change it: it can change the last bits of a network's output.
@@ -180,11 +185,13 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
     workers = range(wish.workers, 0, -1) if wish.memory is not None else (wish.workers,)
     for borders in choices:
         seen: set[Index] = set()
-        for block in _blocks(info, single, quantisation, wish.block, borders):
+        for block in _blocks(info, single, quantisation, wish.block, borders, wish.keep):
             if block in seen:
                 continue
             seen.add(block)
             grid = grid_of(block, borders)
+            if wish.keep not in (None, grid):
+                continue
             for count in workers:
                 wanted = kept_bytes(info, grid)
                 options = itertools.product(
@@ -205,6 +212,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                         server=wish.server,
                         kept=kept,
                         processes=wish.processes,
+                        window=wish.window,
                     )
                     yield Layout(
                         grid, tiles, blend, quantisation, batch, count, rows, needs, tiles.notes, kept=kept
@@ -212,11 +220,19 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
 
 
 def _blocks(
-    info: ImageInfo, single: TileGrid, quantisation: Quantisation, asked: int | None, borders: Borders
+    info: ImageInfo,
+    single: TileGrid,
+    quantisation: Quantisation,
+    asked: int | None,
+    borders: Borders,
+    keep: TileGrid | None,
 ) -> Iterator[Index]:
     """Blocks in tiles per axis: the usual size, smaller ones, then larger ones where that saves passes."""
     if asked is not None:
         yield tuple(max(1, asked // a.step) if a.tile > 1 else 1 for a in single.axes)
+        return
+    if keep is not None:
+        yield keep.block
         return
     pixel_bytes = block_pixel_bytes(info, quantisation)
     for down in range(8):

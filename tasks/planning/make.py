@@ -15,7 +15,9 @@ from tasks.planning.fitting import fit, limits_of
 from tasks.planning.layout import Wish
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
+from tasks.planning.tiles import blind_tiles
 from tasks.tiling.area import Area
+from tasks.tiling.grid import TileGrid
 
 #: Spacing that differs by more than this from the model's makes a run *suspect*.
 SPACING_TOLERANCE = 0.2
@@ -64,6 +66,7 @@ def make_plan(
     processes: int | None = None,
     folder: Path | None = None,
     area: Area | None = None,
+    keep: TileGrid | None = None,
 ) -> Plan:
     """Plans a run: one streaming pass over the image, no model.
 
@@ -77,6 +80,7 @@ def make_plan(
         folder: Where the run keeps its files, there or not; given, memory and disk are checked before any
             pixel is read.
         area: What a preview computes; everything else is planned for the whole image.
+        keep: Tiles and blocks that an unfinished run began with; taken again if they fit, else a note says so.
 
     Raises:
         InputError: The image has no valid pixel, does not fit the model, or needs more memory
@@ -86,8 +90,8 @@ def make_plan(
     info = image.info
     model_ndim = check_match(info, card)
     check_on_earth(info)
-    shape = info.shape if area is None else area.shape
-    wish = Wish(parameters, block, workers, memory, engine, server, shape, processes)
+    window = None if area is None else (area.low, area.high)
+    wish = Wish(parameters, block, workers, memory, engine, server, window, processes, keep)
     layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits_of(wish, folder))
     statistics = image_statistics(image, thresholds=_thresholds(card))
     if not any(s.valid for s in statistics):
@@ -119,7 +123,11 @@ def make_plan(
         disk_bytes=layout.needs.disk,
         result_bytes=layout.needs.result,
         notes=(*info.notes, *layout.notes),
-        suspicions=(*out_of_range(card, statistics), *other_spacing(card, info)),
+        suspicions=(
+            *out_of_range(card, statistics),
+            *other_spacing(card, info),
+            *blind_tiles(card, layout.tiles.tile),
+        ),
     )
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from segmodels.engines.base import Engine
+from segmodels.engines.hardware import ON_GPU
+from segmodels.engines.on_onnx import import_onnxruntime
 from tasks.blocks.blockfile import block_path
 from tasks.blocks.reading import block_windows
-from tasks.blocks.session import ON_GPU
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.shared import cells_of
@@ -146,6 +147,11 @@ def _elsewhere(out: Path) -> Iterator[Path]:
 
 def _on_gpu(engine: Engine) -> bool:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    if (
+        engine.name == "onnx"
+        and "CUDAExecutionProvider" not in import_onnxruntime().get_available_providers()
+    ):
+        return False  # its usual package is for CPUs alone
     return engine.name in ON_GPU and not hidden and Path("/dev/nvidia0").exists()
 
 

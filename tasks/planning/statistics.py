@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from tasks.compiled import compiled
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
 from tasks.imagery.tolerant import readable_parts
@@ -32,7 +32,7 @@ _PIECE = 1 << 18
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def count_values(values: npt.NDArray[Any], base: int, counts: npt.NDArray[np.int64]) -> None:
     """Counts integers of up to 16 bits, ``(n,)``, any stride, into ``counts[value - base]``."""
     for value in values:

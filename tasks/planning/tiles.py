@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from segmodels.bundles.card import Card
@@ -54,8 +54,10 @@ def choose_tiles(card: Card, model_ndim: int, parameters: Parameters) -> Tiles:
         )
     source: Source = "card" if parameters.overlap is None else "option"
     asked = card.overlap if parameters.overlap is None else parameters.overlap
+    small = _smaller(card, tile)
     if asked is None and card.receptive_radius is not None:
-        return _from_radius(tile, card.receptive_radius, card)
+        found = _from_radius(tile, card.receptive_radius, card)
+        return replace(found, notes=(*found.notes, *small))
     if asked is None:
         asked, source = OVERLAP, "default"
     if not 0 <= asked < math.inf:
@@ -67,7 +69,7 @@ def choose_tiles(card: Card, model_ndim: int, parameters: Parameters) -> Tiles:
         min(t - card.stride, math.ceil(p / card.stride) * card.stride)
         for p, t in zip(pixels, tile, strict=True)
     )
-    return Tiles(tile, overlap, source)
+    return Tiles(tile, overlap, source, small)
 
 
 def _from_radius(tile: Index, radius: tuple[int, ...], card: Card) -> Tiles:
@@ -83,6 +85,33 @@ def _from_radius(tile: Index, radius: tuple[int, ...], card: Card) -> Tiles:
         f"overlap by {_by(overlap)}, so seams may show; give a larger --tile, or --overlap"
     )
     return Tiles(tile, overlap, "receptive field", (note,))
+
+
+def _smaller(card: Card, tile: Index) -> tuple[str, ...]:
+    """A note for tiles below the card's: where every tile sees too little, seams need not show it."""
+    own = card.tile[-len(tile) :]
+    alone = card.overlap == 0 if card.receptive_radius is None else not any(card.receptive_radius)
+    if alone or all(t >= o for t, o in zip(tile, own, strict=True)):
+        return ()
+    return (
+        f"tiles of {_by(tile)} are smaller than the {_by(own)} that model {card.name} was made for: its scores do "
+        f"not hold for them, and tiles that all see too little may agree at their seams",
+    )
+
+
+def blind_tiles(card: Card, tile: Index) -> tuple[str, ...]:
+    """A suspicion if no pixel of a tile has what the model looks at around it, though the card's tiles do."""
+    if card.receptive_radius is None:
+        return ()
+    radius, own = card.receptive_radius, card.tile[-len(tile) :]
+    radius = radius[-len(tile) :] if len(radius) >= len(tile) else radius[-1:] * len(tile)
+    wanted = tuple(2 * r + 1 for r in radius)
+    if not any(t < w <= o for t, w, o in zip(tile, wanted, own, strict=True)):
+        return ()
+    return (
+        f"model {card.name} looks at {_by(wanted)} pixels around each and a tile has only {_by(tile)}: no pixel is "
+        f"seen whole; give a larger --tile, best {_by(own)}",
+    )
 
 
 def _by(sizes: tuple[int, ...]) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from tasks.compiled import compiled
 
-@numba.njit(nogil=True, cache=True)
+
+@compiled()
 def _find(parent: npt.NDArray[np.int64], a: int) -> int:
     root = a
     while parent[root] != root:
@@ -24,7 +25,7 @@ def _find(parent: npt.NDArray[np.int64], a: int) -> int:
     return root
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _join(parent: npt.NDArray[np.int64], a: int, b: int) -> int:
     """Unites two labels; the smaller one, first in raster order, is the root."""
     a, b = _find(parent, a), _find(parent, b)
@@ -34,7 +35,7 @@ def _join(parent: npt.NDArray[np.int64], a: int, b: int) -> int:
     return a
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _join_lines(
     parent: npt.NDArray[np.int64],
     runs: npt.NDArray[np.int64],
@@ -64,7 +65,7 @@ def _join_lines(
             k += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def scan_slice(
     codes: npt.NDArray[Any],
     confidence: npt.NDArray[np.uint8],

@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from tasks.ahead import one_ahead
 from tasks.blocks.blockfile import BlockFile, Slab, TileFailure, block_path
+from tasks.blocks.finishing import finish_cell
 from tasks.codes import codes_of
 from tasks.imagery.protocol import MaskWriter, Window
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
 from tasks.tiling.area import owned_tiles, tiles_by_block
-from tasks.tiling.blend import finish
 from tasks.tiling.grid import Cell, Index
 
 
@@ -96,15 +96,7 @@ class Stitch:
                 self._copy_final(cell, owners[0], out[at], confidence[at])
             else:
                 sums, status = self._add_sums(cell, owners)
-                out[at], confidence[at] = finish(
-                    sums,
-                    status,
-                    cell.low,
-                    grid=plan.grid,
-                    blend=plan.blend,
-                    quantisation=plan.quantisation,
-                    codes=codes,
-                )
+                out[at], confidence[at] = finish_cell(plan, cell.low, sums, status)
         self._files = {n: f for n, f in self._files.items() if n in used}
         if plan.area is not None:
             plan.area.clear(out, confidence, low, high, code=codes.nodata)

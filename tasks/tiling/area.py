@@ -114,6 +114,15 @@ def mark_skipped(
         status[grid.shared(tile, low, high)[0]] = code
 
 
+def seen(area: Area | None, low: Index, high: Index) -> tuple[Index, Index]:
+    """The part of a box that results show: all of it, or what lies in a preview's window (maybe nothing)."""
+    if area is None:
+        return low, high
+    first = tuple(map(max, low, area.low))
+    last = tuple(map(min, high, area.high))
+    return (low, low) if any(a >= h for a, h in zip(first, last, strict=True)) else (first, last)
+
+
 def tile_box(grid: TileGrid, tile: Index) -> tuple[Index, Index]:
     """The part of a tile that lies in the image."""
     spans = [a.inside(k) for a, k in zip(grid.axes, tile, strict=True)]

@@ -247,7 +247,9 @@ class TileGrid:
         return tuple(s[0] for s in spans), tuple(s[1] for s in spans)
 
     def cells(self, low: Index, high: Index) -> Iterator[Cell]:
-        """Cells that intersect the box ``[low, high)``, clipped to it, in raster order."""
+        """Cells that intersect the box ``[low, high)``, clipped to it, in raster order; of an empty box none."""
+        if any(a >= h for a, h in zip(low, high, strict=True)):
+            return
         per_axis = []
         for block_axis, a, h in zip(self.block_axes, low, high, strict=True):
             cuts = block_axis.cuts()

@@ -14,6 +14,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from tasks.compiled import compiled
+
 #: What is known of a pixel besides its sums; the larger one wins where tiles disagree.
 PREDICTED, FAILED, UNOBSERVED, NODATA = 0, 1, 2, 3
 
@@ -38,7 +40,7 @@ def _exp_parts(x: np.float32) -> tuple[np.float32, np.int32]:
     return p, np.int32(n + np.float32(127.0)) << np.int32(23)
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+@compiled(boundscheck=False, error_model="numpy")
 def _exp_row(values: Float, top: Float, mantissa: Float, bits: Bits, power: Float, total: Float) -> None:
     """``values = exp(values - top)``, added to ``total``; ``power`` views ``bits`` as float32."""
     for x in range(values.shape[0]):
@@ -48,7 +50,7 @@ def _exp_row(values: Float, top: Float, mantissa: Float, bits: Bits, power: Floa
         total[x] += values[x]
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def _load_row(logits: Float, by_class: Float, top: Float) -> None:
     """Turns ``(x · classes)`` to ``(classes, x)`` and finds the largest of each pixel.
 
@@ -78,20 +80,20 @@ def _load_row(logits: Float, by_class: Float, top: Float) -> None:
             top[x] = max(top[x], plane[x])
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+@compiled(boundscheck=False, error_model="numpy")
 def _reciprocal_row(total: Float, scale: np.float32) -> None:
     for x in range(total.shape[0]):
         total[x] = scale / total[x]
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def _add_row(values: Float, factor: Float, weights: npt.NDArray[np.uint32], sums: npt.NDArray[Any]) -> None:
     for x in range(values.shape[0]):
         q = np.int32(values[x] * factor[x] + np.float32(0.5))
         sums[x] += np.uint32(q) * weights[x]
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def add_softmax(
     logits: Float,
     weights: npt.NDArray[np.uint32],
@@ -137,7 +139,7 @@ def add_softmax(
                 _add_row(by_class[c], total, weights[at : at + nx], sums[first : first + nx])
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+@compiled(boundscheck=False, error_model="numpy")
 def _add_difference_row(
     difference: Float,
     mantissa: Float,
@@ -158,7 +160,7 @@ def _add_difference_row(
         sums[x] += q * np.int32(weights[x])
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def add_difference(
     logits: Float,
     weights: npt.NDArray[np.uint32],
@@ -208,7 +210,7 @@ _PIECE = 1024
 """Pixels finished at a time: the row buffers stay in the first cache."""
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+@compiled(boundscheck=False, error_model="numpy")
 def finish_softmax(
     sums: npt.NDArray[Any],
     status: npt.NDArray[np.uint8],
@@ -240,7 +242,7 @@ def finish_softmax(
             codes[start + i] = class_codes[best[i]] if seen else status_codes[status[start + i]]
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+@compiled(boundscheck=False, error_model="numpy")
 def finish_difference(
     sums: npt.NDArray[Any],
     weights: npt.NDArray[np.uint32],

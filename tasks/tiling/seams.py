@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from tasks.compiled import compiled
 from tasks.tiling.grid import Index, TileGrid
 from tasks.tiling.kernels import UNOBSERVED
 
@@ -154,7 +154,7 @@ def tally(tile: Index, a: npt.NDArray[np.uint16], b: npt.NDArray[np.uint16]) -> 
     return Tally(1, worst.pixels, worst.other_class, worst.difference, worst)
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def quantise(
     logits: npt.NDArray[np.float32], status: npt.NDArray[np.uint8], out: npt.NDArray[np.uint16]
 ) -> None:
@@ -191,7 +191,7 @@ def quantise(
                         out[c, z, y, x] = np.uint16(exps[c] * factor + np.float32(0.5))
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@compiled(boundscheck=False)
 def compare(a: npt.NDArray[np.uint16], b: npt.NDArray[np.uint16]) -> tuple[int, int, np.int64]:
     """Counts common pixels, those of another class, and sums ``Σ|p - p'|``; ``(planes, n)`` each."""
     planes, n = a.shape

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.blocks.blockfile import BlockFile, block_path
 from tasks.blocks.segment import segment_block
 from tasks.planning.make import make_plan
 from tasks.planning.plan import Parameters
@@ -163,6 +166,27 @@ def test_a_previews_disk_and_lines_are_budgeted_for_its_window(
         run(image, card, function_engine(network), tmp_path / str(i), area=area, block=400)[2]
         for i, area in enumerate([None, whole_window((0, 0), (40, 40))])
     ]
-    assert plans[1].disk_bytes == pytest.approx(plans[0].disk_bytes / 100, abs=1)
+    # Codes and confidence of one block, no border in it, and the mask twice.
+    assert plans[1].disk_bytes == 40 * 40 * (1 + 1 + 2)
     assert plans[1].grid == plans[0].grid
     assert plans[1].batch == plans[0].batch
+
+
+@pytest.mark.parametrize("blend", ["gaussian", "crop"])
+@pytest.mark.parametrize("window", [((30, 40), (50, 47)), ((0, 0), (100, 100)), ((21, 21), (27, 27))])
+def test_blocks_leave_no_more_than_the_plan_says(
+    array_image, function_engine, make_card, tmp_path, window, blend
+):
+    """Counted by hand, array by array; the mask itself is twice in the bound of the disk."""
+    image = array_image(np.random.default_rng(1).random((100, 100, 1)).astype(np.float32))
+    card = make_card(3, ndims=(2,), tile=(8, 8), overlap=0.25, blend=blend)
+    area = whole_window(*window)
+    _, _, plan, _ = run(image, card, function_engine(network), tmp_path, area=area, block=24)
+    files = [BlockFile(block_path(tmp_path, n)) for n in tiles_by_block(plan.grid, area)]
+    left = sum(
+        np.dtype(a.dtype).itemsize * math.prod(a.shape)
+        for file in files
+        for slab in file.slabs
+        for a in slab.arrays.values()
+    )
+    assert math.prod(area.shape) * 2 <= left <= plan.disk_bytes - 2 * plan.result_bytes

@@ -28,12 +28,19 @@ class XlaRuntimeError(RuntimeError):
     """As JAX names it."""
 
 
+class RuntimeException(Exception):  # noqa: N818 - its own name
+    """As ONNX Runtime names it."""
+
+
 OUT_OF_MEMORY = [
     ResourceExhaustedError("OOM when allocating tensor with shape[8,512,512,32]"),
     OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes."),
     MemoryError(),
     RuntimeError("std::bad_alloc"),
+    RuntimeException(
+        "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 17179869184"
+    ),
 ]
 
 
@@ -197,3 +204,22 @@ def test_a_thread_that_comes_while_a_step_is_taken_waits_for_it():
     assert len(answers) == 2
     for answer in answers:
         np.testing.assert_array_equal(answer, x * 2)
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "jax", "torch", "onnx", "openvino"])
+def test_every_engine_that_takes_a_gpu_may_fall_back_to_the_cpu(engine, monkeypatch):
+    from segmodels.bundles.bundle import load_bundle
+    from tasks.blocks import session
+
+    monkeypatch.setattr(session, "SteppingEngine", list)
+    bundle = load_bundle("water-ndwi")
+
+    def said(cpu_fallback):
+        steps = session._engine.__wrapped__(
+            bundle.path, bundle.digest, engine, "float32", 4, (16, 16), "none", cpu_fallback, 1
+        )
+        return [s.says for s in steps]
+
+    usual = ["in batches of 4", "tile by tile"]
+    assert said(False) == usual
+    assert said(True) == usual + ["tile by tile on the CPU"] * (engine != "openvino")

@@ -17,7 +17,7 @@ from tasks.planning.budget import stored_bytes
 from tasks.planning.fitting import FitError, fit
 from tasks.planning.layout import Limits, Wish
 from tasks.planning.plan import Parameters
-from tasks.planning.tiles import choose_tiles
+from tasks.planning.tiles import blind_tiles, choose_tiles
 
 GIB = 1 << 30
 
@@ -186,3 +186,50 @@ def test_overlap_comes_from_the_option_then_the_card_then_the_receptive_field():
     assert (free.overlap, free.notes) == ((32, 16, 32), ())
     unknown = choose_tiles(card(overlap=None), 3, Parameters())
     assert (unknown.source, unknown.overlap) == ("default", (32, 32, 32))
+
+
+def test_a_resume_keeps_the_layout_of_its_blocks_whatever_the_disk_says_now():
+    short, ample = 5 * 10**9, 500 * 10**9
+    begun = lay(volume(), card(20), memory=32 * GIB, disk=short, workers=1)
+    free = lay(volume(), card(20), memory=32 * GIB, disk=ample, workers=1)
+    assert (begun.grid.borders, free.grid.borders) == ("recomputed", "stored")
+    assert lay(volume(), card(20), memory=32 * GIB, disk=ample, workers=1, keep=begun.grid).grid == begun.grid
+    again = lay(volume(), card(20), memory=32 * GIB, disk=ample, workers=1, keep=free.grid)
+    assert again.grid == free.grid
+    assert not any("unfinished" in note for note in again.notes)
+
+
+def test_a_layout_that_does_not_fit_any_more_is_given_up_and_said():
+    free = lay(volume(), card(20), memory=32 * GIB, disk=500 * 10**9, workers=1)
+    now = lay(volume(), card(20), memory=32 * GIB, disk=5 * 10**9, workers=1, keep=free.grid)
+    assert now.grid == lay(volume(), card(20), memory=32 * GIB, disk=5 * 10**9, workers=1).grid
+    assert "unfinished run" in now.notes[-1]
+
+
+def test_blocks_asked_for_win_over_those_of_an_unfinished_run():
+    begun = lay(raster(), card(3, ndim=2, channels=3, tile=(512, 512)), block=2000)
+    same = lay(raster(), card(3, ndim=2, channels=3, tile=(512, 512)), block=2000, keep=begun.grid)
+    assert same.grid == begun.grid
+    other = lay(raster(), card(3, ndim=2, channels=3, tile=(512, 512)), block=1000, keep=begun.grid)
+    assert other.grid.block != begun.grid.block
+    assert "unfinished run" in other.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("tile", "radius", "noted", "blind"),
+    [
+        ((96, 96, 96), (9, 6, 9), False, False),
+        ((128, 96, 96), (9, 6, 9), False, False),
+        ((32, 32, 32), (9, 6, 9), True, False),
+        ((16, 96, 96), (9, 6, 9), True, True),
+        ((96, 16, 96), (9, 6, 9), True, False),
+        ((16, 16, 16), (0, 0, 0), False, False),  # it looks at each pixel alone
+        ((16, 16, 16), None, True, False),
+        ((80, 80, 80), (60, 60, 60), True, False),  # nor do the card's own tiles hold that
+    ],
+)
+def test_tiles_that_see_too_little_are_said(tile, radius, noted, blind):
+    model = card(3, receptive_radius=radius)
+    notes = choose_tiles(model, 3, Parameters(tile=tile)).notes
+    assert any("smaller than the 96×96×96" in note for note in notes) == noted
+    assert bool(blind_tiles(model, tile)) == blind

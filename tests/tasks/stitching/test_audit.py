@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,6 +180,31 @@ def test_the_audit_does_not_depend_on_blocks_or_order(
         audits.append(audit(image, card, engine, folder, block=block, order=order)[0])
     assert audits[1] == audits[0]
     assert audits[2] == audits[0]
+
+
+@pytest.mark.parametrize("shape", [(60, 70), (15, 22, 20)], ids=str)
+def test_recomputed_borders_are_audited_like_stored_ones(
+    shape, array_image, function_engine, make_card, tmp_path
+):
+    """Half of the image is nodata, in patches, so that blocks own tiles of which they show nothing."""
+    rng = np.random.default_rng(3)
+    patches = np.kron(rng.random([-(-n // 5) for n in shape]) > 0.5, np.ones((5,) * len(shape), bool))
+    valid = patches[tuple(map(slice, shape))].astype(bool)
+    image = array_image(rng.random((*shape, 1)).astype(np.float32), valid=valid)
+    card = make_card(3, ndims=(len(shape),), tile=(8,) * len(shape))
+    plan = plan_of(image, card, tmp_path, overlap=0.5, block=4)
+    assert plan.grid.borders == "stored"
+    audits = []
+    for borders in ("stored", "recomputed"):
+        folder = tmp_path / borders
+        folder.mkdir()
+        asked = plan.model_copy(update={"grid": replace(plan.grid, borders=borders)})
+        for number in range(asked.grid.block_count):
+            engine = function_engine(whole_tile(3))
+            segment_block(asked, number, image=image, engine=engine, directory=folder)
+        audits.append(join_seams(asked, folder, axes=image.info.axes))
+    assert audits[0].found.pixels > 100
+    assert audits[1] == audits[0]
 
 
 @pytest.mark.parametrize("shape", [(90, 70), (20, 30, 25), (2, 20, 22, 24)], ids=str)
