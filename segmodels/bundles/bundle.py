@@ -16,11 +16,20 @@ from segmodels.bundles.card import Card
 from segmodels.errors import BundleError
 from segmodels.methods.method import read_method
 
-Kind = Literal["keras", "onnx", "method"]
+Kind = Literal["keras", "onnx", "openvino", "method", "ensemble"]
 
 CARD = "model.json"
 GOLDEN = "golden.npz"
-MODELS: dict[str, Kind] = {"model.keras": "keras", "model.onnx": "onnx", "method.json": "method"}
+ENSEMBLE = "ensemble.json"
+#: The weights beside ``model.xml``.
+WEIGHTS = "model.bin"
+MODELS: dict[str, Kind] = {
+    "model.keras": "keras",
+    "model.onnx": "onnx",
+    "model.xml": "openvino",
+    "method.json": "method",
+    ENSEMBLE: "ensemble",
+}
 
 #: Formats that can run code when loaded, or that no engine here reads.
 _UNSAFE = {".h5", ".hdf5", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".npy", ".so", ".dll", ".py"}
@@ -76,6 +85,10 @@ def load_bundle(path: str | Path) -> Bundle:
     bundle = Bundle(folder, card, kind, bundle_digest(folder, card))
     if kind == "method":
         read_method(bundle.model_path, card)
+    elif kind == "ensemble":
+        from segmodels.bundles.ensemble import read_members  # it loads its members by this function
+
+        read_members(bundle)
     return bundle
 
 
@@ -168,7 +181,8 @@ def _check_files(folder: Path, card: Card) -> Kind:
     if len(models) != 1:
         found = " and ".join(models) or "none"
         raise BundleError(f"{folder} needs exactly one of {', '.join(MODELS)}, but has {found}.")
-    for name in (models[0], GOLDEN):
+    beside = (WEIGHTS,) if models[0] == "model.xml" else ()
+    for name in (models[0], *beside, GOLDEN):
         if name not in card.digests:
             state = "not listed in the card's digests" if (folder / name).exists() else "missing"
             raise BundleError(f"{folder / name} is {state}; write the bundle again with write_bundle.")

@@ -139,6 +139,30 @@ class EmptyRule(_Strict):
     channel: int | None = Field(default=None, ge=0)
 
 
+class Derived(_Strict):
+    """A model made smaller from another one, and what that cost.
+
+    Attributes:
+        parent: Digest of the bundle it was made from.
+        how: What was done.
+        agreement: Share of pixels of ``pixels`` whose class is the parent's.
+        difference: Mean of ``½ Σ|p - p'|`` over them.
+        pixels: Of the golden input and of the images given for calibration.
+        size: Bytes of the model, as a fraction of the parent's.
+        speed: Tiles per second, as a multiple of the parent's on the machine that made it.
+        machine: That machine's processor.
+    """
+
+    parent: str
+    how: str
+    agreement: float = Field(ge=0, le=1)
+    difference: float = Field(ge=0)
+    pixels: int = Field(ge=1)
+    size: float = Field(gt=0)
+    speed: float | None = None
+    machine: str = ""
+
+
 class Card(_Strict):
     """The whole card.
 
@@ -158,6 +182,12 @@ class Card(_Strict):
         spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
         seams: How much neighbouring tiles may disagree before a run is *suspect*.
         empty: When a tile need not be run; None runs every tile that has a valid pixel.
+        fixed_tile: Whether the model takes tiles of exactly ``tile`` and no other size.
+        members: Models that an ensemble averages.
+        precision: Precision that the model itself was brought to; None leaves it to the engine.
+        derived: How a compressed model came from another.
+        to_check: What an import guessed and only the model's author knows; a run repeats each sentence until
+            it is removed here.
     """
 
     format: Literal[1] = 1
@@ -181,6 +211,11 @@ class Card(_Strict):
     spacing: tuple[float, ...] | None = None
     seams: SeamLimits = SeamLimits()
     empty: EmptyRule | None = None
+    fixed_tile: bool = False
+    members: int = Field(default=1, ge=1)
+    precision: Literal["int8"] | None = None
+    derived: Derived | None = None
+    to_check: tuple[str, ...] = ()
     licence: str = ""
     training: Training = Training()
     scores: dict[str, float | str] = Field(default_factory=dict)

@@ -132,7 +132,10 @@ def _allowed(path: Path, node: dict[str, Any]) -> str | None:
             return module
     elif module == "keras" or any(module == m or str(module).startswith(f"{m}.") for m in _KERAS):
         return None
+    config = node.get("config")
+    called = config.get("name") if isinstance(config, dict) else None
+    where = f", the layer {called!r}," if called else ""
     raise BundleError(
-        f"{path} names the class {module}.{name}, but only classes of Keras and segmodels are loaded; "
-        "rebuild the model from those."
+        f"{path} names the class {module}.{name}{where} but only classes of Keras and segmodels are loaded; "
+        "rebuild the model from those, or export it to ONNX and import that."
     )

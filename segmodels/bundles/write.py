@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from segmodels.bundles.bundle import (
     CARD,
     GOLDEN,
+    WEIGHTS,
     Bundle,
     bundle_digest,
     file_digest,
@@ -20,10 +22,11 @@ from segmodels.bundles.bundle import (
     read_golden,
 )
 from segmodels.bundles.card import Card
-from segmodels.engines.backend import Run
+from segmodels.engines.backend import Backend, Run, compile_exactly
+from segmodels.engines.loading import installed
 from segmodels.errors import BundleError
 from segmodels.methods.method import Linear, NormalisedDifference, read_method
-from segmodels.receptive import receptive_radius
+from segmodels.receptive import PIXELS, receptive_radius
 
 
 def write_bundle(
@@ -33,6 +36,7 @@ def write_bundle(
     model: Any = None,
     method: Linear | NormalisedDifference | None = None,
     onnx: str | Path | None = None,
+    openvino: str | Path | None = None,
     golden_input: npt.NDArray[np.float32],
     overwrite: bool = False,
 ) -> Bundle:
@@ -49,6 +53,7 @@ def write_bundle(
             ``method`` and ``onnx`` is given.
         method: A per-pixel method.
         onnx: An ONNX file without external data, channels first or last.
+        openvino: An OpenVINO model's ``.xml``, with its ``.bin`` beside it.
         golden_input: One or two small inputs, normalised, ``(b, *tile, channels)`` float32.
         overwrite: Whether an existing bundle is replaced.
 
@@ -56,8 +61,8 @@ def write_bundle(
         BundleError: If the folder exists, or model, card and golden input do not fit together.
     """
     target = Path(directory).absolute()
-    if sum(given is not None for given in (model, method, onnx)) != 1:
-        raise BundleError("A bundle holds a model, a method or an ONNX file; give exactly one of them.")
+    if sum(given is not None for given in (model, method, onnx, openvino)) != 1:
+        raise BundleError("A bundle holds a model, a method or a file; give exactly one of them.")
     _check(target, card, model, method, golden_input, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -70,7 +75,12 @@ def write_bundle(
         elif onnx is not None:
             file = folder / "model.onnx"
             shutil.copyfile(onnx, file)
-            run = _reference_onnx(Bundle(folder, card, "onnx", ""))
+            run = reference_onnx(Bundle(folder, card, "onnx", ""))
+        elif openvino is not None:
+            file = folder / "model.xml"
+            shutil.copyfile(openvino, file)
+            shutil.copyfile(Path(openvino).with_suffix(".bin"), folder / WEIGHTS)
+            run = reference_onnx(Bundle(folder, card, "openvino", ""))
         else:
             file = folder / "model.keras"
             model.save(file)
@@ -82,12 +92,13 @@ def write_bundle(
                 f"{card.logits} logits; correct the card."
             )
         np.savez_compressed(folder / GOLDEN, input=golden_input, logits=logits)
-        digests = {name: file_digest(folder / name) for name in (GOLDEN, file.name)}
+        beside = (WEIGHTS,) if openvino is not None else ()
+        digests = {name: file_digest(folder / name) for name in (GOLDEN, file.name, *beside)}
         radius = card.receptive_radius or _radius(card, run, golden_input, per_pixel=method is not None)
         card = card.model_copy(update={"digests": digests, "receptive_radius": radius})
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         checked = load_bundle(folder)
-        _put(folder, target)
+        place(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Bundle(target.resolve(), checked.card, checked.kind, bundle_digest(target, checked.card))
@@ -140,33 +151,60 @@ def measure_bundle(path: str | Path) -> Bundle:
     """
     bundle = load_bundle(path)
     golden, _ = read_golden(bundle)
-    if bundle.kind == "onnx":
-        run = _reference_onnx(bundle)
-    elif bundle.kind == "keras":
-        run = _reference(bundle.model_path)
-    else:
-        run = read_method(bundle.model_path, bundle.card).logits
+    run = reference_of(bundle)
     radius = _radius(bundle.card, run, golden, per_pixel=bundle.kind == "method")
-    card = bundle.card.model_copy(update={"receptive_radius": radius})
+    return rewrite_card(bundle, receptive_radius=radius)
+
+
+def rewrite_card(bundle: Bundle, **changes: Any) -> Bundle:
+    """Changes fields of a bundle's card, nothing else, in one step; the bundle gets another digest."""
+    card = bundle.card.model_copy(update=changes)
     new = bundle.path / f".{CARD}"
     new.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     new.replace(bundle.path / CARD)
     return load_bundle(bundle.path)
 
 
-def _radius(card: Card, run: Run, golden: npt.NDArray[np.float32], *, per_pixel: bool) -> tuple[int, ...]:
+def _radius(
+    card: Card, run: Run, golden: npt.NDArray[np.float32], *, per_pixel: bool
+) -> tuple[int, ...] | None:
     if per_pixel:
         return (0,) * len(card.tile)
+    if card.fixed_tile and math.prod(card.tile) > PIXELS:
+        return None  # too large to measure, and no smaller tile can be run
     # A golden input of fewer axes than the tile says nothing about the others.
     tile = card.tile[-(golden.ndim - 2) :]
     radius = receptive_radius(run, golden, tile=tile, stride=card.stride)
     return (0,) * (len(card.tile) - len(tile)) + radius
 
 
+def reference_of(bundle: Bundle) -> Run:
+    """A bundle's model in float32 on the CPU, against which engines are held.
+
+    Raises:
+        EngineError: It needs a library that is not installed.
+    """
+    if bundle.kind == "ensemble":
+        from segmodels.bundles.ensemble import read_members
+        from segmodels.engines.ensemble import averaged
+
+        members = [reference_of(member) for member in read_members(bundle)]
+        return averaged(members, sigmoid=bundle.card.activation == "sigmoid")
+    if bundle.kind in ("onnx", "openvino"):
+        return reference_onnx(bundle)
+    if bundle.kind == "keras":
+        return _reference(bundle.model_path)
+    return read_method(bundle.model_path, bundle.card).logits
+
+
 def _reference(file: Path) -> Run:
     from segmodels.bundles.keras_file import load_keras_file
 
-    model = load_keras_file(file)
+    return reference_keras(load_keras_file(file))
+
+
+def reference_keras(model: Any) -> Run:
+    """A Keras model in float32 on the CPU, as it is."""
 
     def run(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         import keras
@@ -178,21 +216,29 @@ def _reference(file: Path) -> Run:
     return run
 
 
-def _reference_onnx(bundle: Bundle) -> Run:
-    from segmodels.engines.on_openvino import OpenVinoBackend
+def reference_onnx(bundle: Bundle) -> Run:
+    """The model of an ONNX bundle in float32 on OpenVINO, or on ONNX Runtime where that is not installed."""
+    backend: Backend
+    if bundle.kind == "openvino" or installed("openvino") or not installed("onnx"):
+        from segmodels.engines.on_openvino import OpenVinoBackend
 
-    backend = OpenVinoBackend(bundle, precision="float32")
+        backend = OpenVinoBackend(bundle, precision="float32")
+    else:
+        from segmodels.engines.on_onnx import OnnxBackend
+
+        backend = OnnxBackend(bundle, precision="float32")
     compiled: dict[tuple[int, ...], Run] = {}
 
     def run(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if x.shape not in compiled:
-            compiled[x.shape] = backend.compile(x.shape)
+            compiled[x.shape] = compile_exactly(backend, x.shape)
         return compiled[x.shape](x)
 
     return run
 
 
-def _put(folder: Path, target: Path) -> None:
+def place(folder: Path, target: Path) -> None:
+    """Gives a finished folder its final name; what has it already is replaced in one step."""
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
         target.rename(old / target.name)

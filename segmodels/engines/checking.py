@@ -8,7 +8,7 @@ from typing import Any
 
 from segmodels.bundles.bundle import Bundle
 from segmodels.engines.hardware import ON_GPU, cpu_bfloat16, cpu_count, cpu_model, gpu_names
-from segmodels.engines.loading import ABLE, installed
+from segmodels.engines.loading import able_engines, installed
 from segmodels.engines.measure import Measurement, measure
 
 
@@ -86,7 +86,7 @@ def check_engines(
     Returns:
         The rows, and the engines that could run it but are not installed.
     """
-    able = ABLE[bundle.kind]
+    able = able_engines(bundle)
     pixels = batch * math.prod(tile)
     rows = []
     for engine in (name for name in able if installed(name)):

@@ -19,7 +19,7 @@ from typing import Any
 
 from segmodels.bundles.bundle import Bundle
 from segmodels.engines.hardware import cpu_bfloat16, cpu_count, cpu_model, gpu_names, has_nvidia
-from segmodels.engines.loading import ABLE, check_names, installed, library_version
+from segmodels.engines.loading import able_engines, check_names, installed, library_version
 from segmodels.engines.measure import Measurement, measure
 from segmodels.errors import EngineError
 
@@ -81,14 +81,14 @@ def candidates(bundle: Bundle, engine: str = "auto", precision: str = "auto") ->
     fastest on CPUs, so that nothing else need be imported; Keras follows if OpenVINO is missing or refused, on
     the library that ``KERAS_BACKEND`` names if it names one.
     """
+    precision = bundle.card.precision or precision
     return [
         [Choice(name, p) for name in names for p in _precisions(name, precision)]
-        for names in _engines(bundle.kind, engine, precision)
+        for names in _engines(able_engines(bundle), engine, precision)
     ]
 
 
-def _engines(kind: str, engine: str, precision: str) -> list[tuple[str, ...]]:
-    able = ABLE[kind]
+def _engines(able: tuple[str, ...], engine: str, precision: str) -> list[tuple[str, ...]]:
     if engine != "auto":
         return [(engine,)]
     if precision == "int8" and "openvino" in able:

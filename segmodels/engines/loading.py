@@ -19,6 +19,7 @@ PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
 ABLE: dict[str, tuple[str, ...]] = {
     "method": ("method",),
     "onnx": ("openvino", "onnx"),
+    "openvino": ("openvino",),
     "keras": ("tensorflow", "jax", "torch", "openvino"),
 }
 #: The package that each engine needs.
@@ -44,12 +45,27 @@ def check_names(bundle: Bundle, engine: str, precision: str) -> None:
         raise EngineError(f"There is no engine {engine!r}; choose {_either(get_args(EngineName))}.")
     if precision not in get_args(PrecisionName):
         raise EngineError(f"There is no precision {precision!r}; choose {_either(get_args(PrecisionName))}.")
-    able = ABLE[bundle.kind]
+    able = able_engines(bundle)
+    if bundle.card.precision and precision not in ("auto", bundle.card.precision):
+        raise EngineError(
+            f"{bundle.card.name} holds a model that was brought to {bundle.card.precision}; ask for precision auto, "
+            "or use the bundle it was made from."
+        )
     if engine not in ("auto", *able):
         raise EngineError(
             f"{bundle.card.name} holds {bundle.model_path.name}, which the engine {engine!r} cannot run; "
             f"choose {_either(('auto', *able))}."
         )
+
+
+def able_engines(bundle: Bundle) -> tuple[str, ...]:
+    """Engines that can run a bundle; of an ensemble, those that can run every member."""
+    if bundle.kind != "ensemble":
+        return ABLE[bundle.kind]
+    from segmodels.bundles.ensemble import read_members
+
+    first, *others = (ABLE[member.kind] for member in read_members(bundle))
+    return tuple(name for name in first if all(name in other for other in others))
 
 
 def installed(engine: str) -> bool:
@@ -78,6 +94,12 @@ def load_backend(bundle: Bundle, name: str, precision: str, *, callers: int = 1)
         EngineError: If the library is missing or cannot run the model so.
         BundleError: If the model cannot be read.
     """
+    if bundle.kind == "ensemble":
+        from segmodels.bundles.ensemble import read_members
+        from segmodels.engines.ensemble import EnsembleBackend
+
+        members = [load_backend(member, name, precision, callers=callers) for member in read_members(bundle)]
+        return EnsembleBackend(members, sigmoid=bundle.card.activation == "sigmoid")
     if name == "openvino":
         from segmodels.engines import on_openvino
 
@@ -85,7 +107,7 @@ def load_backend(bundle: Bundle, name: str, precision: str, *, callers: int = 1)
             bundle, precision=cast("on_openvino.Precision", precision), callers=callers
         )
     if precision == "int8":
-        able = "the engine openvino, or " if "openvino" in ABLE[bundle.kind] else ""
+        able = "the engine openvino, or " if "openvino" in able_engines(bundle) else ""
         raise EngineError(f"The engine {name!r} does not compute in int8; choose {able}another precision.")
     exact = cast("Literal['float32', 'bfloat16']", precision)
     if name == "method":

@@ -10,6 +10,7 @@ import numpy as np
 
 from segmodels.bundles.bundle import Bundle
 from segmodels.engines.backend import Array, Batching, Run
+from segmodels.engines.layout import find_layout
 from segmodels.errors import EngineError
 
 Precision = Literal["float32", "bfloat16"]
@@ -36,7 +37,6 @@ class OnnxBackend:
 
     name = "onnx"
     precision = "float32"
-    batching: Batching = "probe"
     callers = 1
 
     def __init__(self, bundle: Bundle, *, precision: Precision | None = None) -> None:
@@ -65,23 +65,30 @@ class OnnxBackend:
                 f"{bundle.model_path} has {len(inputs)} inputs and {len(outputs)} outputs; "
                 "a bundle's model has one of each."
             )
-        channels = len(bundle.card.channels)
-        self._input = inputs[0].name
-        self._first = inputs[0].shape[-1] != channels and inputs[0].shape[1] == channels
+        card, self._input = bundle.card, inputs[0].name
+        taken, given = ([d if isinstance(d, int) else None for d in t[0].shape] for t in (inputs, outputs))
+        self._layout = find_layout(taken, given, channels=len(card.channels), logits=card.logits)
+        self.batching: Batching = "probe" if taken[0] is None else "single"
 
     def compile(self, shape: tuple[int, ...]) -> Run:
         """Nothing to prepare: a session takes any shape that its model takes."""
-        first = self._first
+        layout = self._layout
 
         def run(batch: Array) -> Array:
-            x = np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if first else batch
-            (out,) = self._session.run(None, {self._input: x})
-            return np.array(np.moveaxis(out, 1, -1) if first else out, np.float32, order="C")
+            try:
+                (out,) = self._session.run(None, {self._input: layout.enter(batch)})
+            except Exception as error:  # its exceptions share no base of their own
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise EngineError(
+                    f"ONNX Runtime cannot run the model on batches of shape {batch.shape} ({reason}); "
+                    "choose another tile."
+                ) from error
+            return layout.leave(out)
 
         return run
 
     def bare(self, shape: tuple[int, ...]) -> Callable[[], object]:
         """One run over arrays in the model's own layout."""
         x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        x = np.ascontiguousarray(np.moveaxis(x, -1, 1)) if self._first else x
+        x = self._layout.enter(x[:1] if self.batching == "single" else x)
         return lambda: self._session.run(None, {self._input: x})

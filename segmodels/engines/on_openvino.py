@@ -23,6 +23,7 @@ import numpy as np
 from segmodels.bundles.bundle import Bundle, read_golden
 from segmodels.engines.backend import Array, Batching, Run
 from segmodels.engines.hardware import cpu_count
+from segmodels.engines.layout import Layout, find_layout
 from segmodels.engines.quantise import quantise
 from segmodels.engines.threads import model_threads
 from segmodels.errors import EngineError
@@ -57,7 +58,6 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
-    batching: Batching = "probe"
 
     def __init__(self, bundle: Bundle, *, precision: Precision | None = None, callers: int = 1) -> None:
         ov = import_openvino()
@@ -71,13 +71,13 @@ class OpenVinoBackend:
         self.precision: str = precision or ("bfloat16" if native else "float32")
         self.library = f"openvino {version('openvino')}"
         self._channels = len(bundle.card.channels)
-        self._file = bundle.model_path if bundle.kind == "onnx" else converted(bundle)
+        self._file = converted(bundle) if bundle.kind == "keras" else bundle.model_path
         try:
             model = self._core.read_model(self._file)
         except RuntimeError as error:
             remedy = (
                 "export it again"
-                if bundle.kind == "onnx"
+                if bundle.kind != "keras"
                 else f"delete the folder {self._file.parent} and retry"
             )
             raise EngineError(
@@ -88,11 +88,14 @@ class OpenVinoBackend:
                 f"{self._file} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
                 "a bundle's model has one of each."
             )
-        self._first = _channels_first(model.input(0).partial_shape, self._channels, bundle.kind)
+        self._layout = find_model_layout(model, bundle)
+        # A model of one batch size may hold that size inside, where it cannot be changed.
+        whole = model.input(0).partial_shape[0].is_dynamic
+        self.batching: Batching = "probe" if whole else "single"
         self._quantised: Any = None
-        if precision == "int8":
+        if precision == "int8" and bundle.card.precision != "int8":
             golden, _ = read_golden(bundle)
-            quantise(ov, model, np.moveaxis(golden, -1, 1) if self._first else golden)
+            quantise(ov, model, [self._layout.enter(golden)])
             self._quantised = model
         # What int8 leaves in floating point is computed as fast as the processor can.
         narrow = self.precision == "bfloat16" or (self.precision == "int8" and native)
@@ -105,19 +108,17 @@ class OpenVinoBackend:
             EngineError: If the model cannot take that shape.
         """
         compiled = self._compiled(shape)
-        first = self._first
+        layout = self._layout
         free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.callers):
             free.put(compiled.create_infer_request())
 
         def run(batch: Array) -> Array:
-            x = np.ascontiguousarray(np.moveaxis(batch, -1, 1)) if first else batch
             request = free.get()
             try:
-                request.infer({0: x}, share_inputs=True)
-                out = request.get_output_tensor(0).data
+                request.infer({0: layout.enter(batch)}, share_inputs=True)
                 # The request reuses its buffer; the caller is promised an array of its own.
-                return np.array(np.moveaxis(out, 1, -1) if first else out, np.float32, order="C")
+                return layout.leave(request.get_output_tensor(0).data)
             finally:
                 free.put(request)
 
@@ -134,7 +135,7 @@ class OpenVinoBackend:
         ov = import_openvino()
         # Read again for every shape: it is quick, and reshaping changes the model for good.
         model = self._core.read_model(self._file) if self._quantised is None else self._quantised.clone()
-        wanted = [shape[0], shape[-1], *shape[1:-1]] if self._first else list(shape)
+        wanted = list(self._layout.shape(shape))
         options = {"INFERENCE_PRECISION_HINT": self._hint, "PERFORMANCE_HINT": "LATENCY"}
         if self.callers > 1:
             options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.callers}
@@ -219,12 +220,13 @@ def _convert(bundle: Bundle, file: Path) -> None:
         )
 
 
-def _channels_first(shape: Any, channels: int, kind: str) -> bool:
-    """Whether an ONNX model takes ``(batch, channels, *tile)``; a converted Keras model never does."""
-    if kind != "onnx":
-        return False
-    dims = [d.get_length() if d.is_static else None for d in shape]
-    return dims[-1] != channels and dims[1] == channels
+def find_model_layout(model: Any, bundle: Bundle) -> Layout:
+    """A converted Keras model has its channels last; an ONNX model says itself where."""
+    if bundle.kind == "keras":
+        return Layout()
+    shapes = (model.input(0).partial_shape, model.output(0).partial_shape)
+    inputs, outputs = ([d.get_length() if d.is_static else None for d in shape] for shape in shapes)
+    return find_layout(inputs, outputs, channels=len(bundle.card.channels), logits=bundle.card.logits)
 
 
 def _last_line(text: str) -> str:

@@ -47,6 +47,11 @@ def open_engine(
             f"{card.name} takes tiles of {axes} axes, multiples of {card.stride}, in batches of at least 1; "
             f"not batch {batch}, tile {tile}"
         )
+    if card.fixed_tile and tile != card.tile[-len(tile) :]:
+        raise EngineError(
+            f"{card.name} takes tiles of {'×'.join(map(str, card.tile))} only, not {'×'.join(map(str, tile))}; "
+            "give that tile, or export the model with free sizes."
+        )
     choice = choose(bundle, engine=engine, precision=precision, batch=batch, tile=tile)
     backend = load_backend(bundle, choice.engine, choice.precision, callers=callers)
     problem = golden_problem(bundle, backend) if verify else None

@@ -7,6 +7,7 @@ kernels where the processor has them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ _CHANNEL_AXIS = {"Convolution": 0, "ConvolutionBackpropData": 1}
 _PASSING = {"Add", "Convert", "Multiply", "Reshape", "Transpose"}
 
 
-def quantise(ov: Any, model: Any, calibration: npt.NDArray[np.float32]) -> None:
+def quantise(ov: Any, model: Any, calibration: Sequence[npt.NDArray[np.float32]]) -> None:
     """Quantises ``model`` in place.
 
     Args:
         ov: The module ``openvino``.
         model: A float model of one input and one output.
-        calibration: What the model takes, ``(b, …)`` in the model's own layout.
+        calibration: Arrays that the model takes, ``(b, …)`` in its own layout, of any sizes it takes.
     """
     last = _last_convolution(model)
     found = [
@@ -65,7 +66,7 @@ def _last_convolution(model: Any) -> str:
 
 
 def _ranges(
-    ov: Any, model: Any, nodes: list[Any], calibration: npt.NDArray[np.float32]
+    ov: Any, model: Any, nodes: list[Any], calibration: Sequence[npt.NDArray[np.float32]]
 ) -> list[tuple[float, float]]:
     """Least and greatest value that enters each convolution."""
     ops = ov.opset13
@@ -76,8 +77,10 @@ def _ranges(
         outputs += [ops.reduce_min(source, axes).output(0), ops.reduce_max(source, axes).output(0)]
     watched = ov.Model(outputs, model.get_parameters(), "watched")
     options = {"INFERENCE_PRECISION_HINT": ov.Type.f32}
-    seen = [float(v) for v in ov.compile_model(watched, "CPU", options)([calibration]).values()]
-    return list(zip(seen[::2], seen[1::2], strict=True))
+    compiled = ov.compile_model(watched, "CPU", options)
+    seen = np.array([[float(v) for v in compiled([x]).values()] for x in calibration])
+    low, high = seen[:, ::2].min(axis=0), seen[:, 1::2].max(axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _weight_range(

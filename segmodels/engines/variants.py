@@ -19,7 +19,7 @@ from segmodels.errors import EngineError
 Variants = Literal["none", "flips", "full"]
 
 #: Least probability whose logarithm is taken; below it every blend rounds to zero anyway.
-_TINY = np.float32(np.finfo(np.float32).tiny)
+TINY = np.float32(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class VariantEngine:
     def logits(self, batch: Array) -> Array:
         """Logits whose probabilities are the mean over the variants: ``log p``, or ``log p - log(1 - p)``."""
         out = self._mean(batch, self._variants)
-        np.log(np.maximum(out, _TINY, out=out), out=out)
+        np.log(np.maximum(out, TINY, out=out), out=out)
         return out[..., 1:] - out[..., :1] if self._sigmoid else out
 
     def _mean(self, batch: Array, variants: tuple[Variant, ...]) -> Array:
@@ -116,6 +116,11 @@ def with_variants(engine: Engine, variants: Variants, *, tile: tuple[int, ...], 
     """
     chosen = list_variants(variants, tile)
     return engine if len(chosen) == 1 else VariantEngine(engine, chosen, sigmoid=sigmoid)
+
+
+def probabilities_of(logits: Array, *, sigmoid: bool) -> Array:
+    """``(…, classes)``: of a single logit both classes, so that neither is lost beside a 1."""
+    return _two_sided(logits) if sigmoid else _softmax(logits)
 
 
 def _softmax(logits: Array) -> Array:

@@ -136,7 +136,9 @@ def base_bytes(engine: str, *, server: bool) -> int:
 
 def model_bytes(grid: TileGrid, *, batch: int, card: Card, engine: str) -> int:
     """What the model itself holds while it runs a batch."""
-    maps = 2 * len(card.channels) + card.logits + (0 if engine == "method" else 2 * FEATURE_MAPS)
+    maps = (
+        2 * len(card.channels) + card.logits + (0 if engine == "method" else 2 * FEATURE_MAPS * card.members)
+    )
     return batch * math.prod(grid.tile) * 4 * maps
 
 

@@ -122,7 +122,7 @@ def make_plan(
         model_bytes=layout.needs.model,
         disk_bytes=layout.needs.disk,
         result_bytes=layout.needs.result,
-        notes=(*info.notes, *layout.notes),
+        notes=(*info.notes, *layout.notes, *(f"model {card.name}: {text}" for text in card.to_check)),
         suspicions=(
             *out_of_range(card, statistics),
             *other_spacing(card, info),

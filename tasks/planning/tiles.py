@@ -52,6 +52,11 @@ def choose_tiles(card: Card, model_ndim: int, parameters: Parameters) -> Tiles:
         raise UsageError(
             f"--tile {bad[0]} does not fit model {card.name}: give a multiple of its stride {card.stride}"
         )
+    if card.fixed_tile and tile != card.tile[-model_ndim:]:
+        raise UsageError(
+            f"--tile {_by(tile)} does not fit model {card.name}, which takes tiles of "
+            f"{_by(card.tile[-model_ndim:])} only: leave --tile out, or export the model with free sizes"
+        )
     source: Source = "card" if parameters.overlap is None else "option"
     asked = card.overlap if parameters.overlap is None else parameters.overlap
     small = _smaller(card, tile)
