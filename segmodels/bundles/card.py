@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from segmodels.bundles.postprocess import PostStep, check_steps
+
 #: Codes at or above this value are kept for nodata, failed and unobserved pixels.
 RESERVED_UINT8 = 253
 RESERVED_UINT16 = 65533
@@ -158,6 +160,7 @@ class Card(_Strict):
         spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
         seams: How much neighbouring tiles may disagree before a run is *suspect*.
         empty: When a tile need not be run; None runs every tile that has a valid pixel.
+        postprocess: What happens to the finished mask, see :mod:`segmodels.bundles.postprocess`.
     """
 
     format: Literal[1] = 1
@@ -181,6 +184,7 @@ class Card(_Strict):
     spacing: tuple[float, ...] | None = None
     seams: SeamLimits = SeamLimits()
     empty: EmptyRule | None = None
+    postprocess: tuple[PostStep, ...] = ()
     licence: str = ""
     training: Training = Training()
     scores: dict[str, float | str] = Field(default_factory=dict)
@@ -203,6 +207,7 @@ class Card(_Strict):
             raise ValueError("tile needs one size per model axis")
         if self.receptive_radius is not None and len(self.receptive_radius) != len(self.tile):
             raise ValueError("receptive_radius needs one radius per size of the tile")
+        check_steps(self.postprocess, [c.name for c in self.classes])
         return self
 
     @property

@@ -199,6 +199,7 @@ def budget(
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation) * pixels // whole + inflated
+    work += mask if card.postprocess else 0  # its flat copy
     return Budget(memory, work + 2 * mask, mask, block, model)
 
 

@@ -15,6 +15,7 @@ from tasks.planning.fitting import fit, limits_of
 from tasks.planning.layout import Wish
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
+from tasks.postprocess.decide import check_units
 from tasks.tiling.area import Area
 
 #: Spacing that differs by more than this from the model's makes a run *suspect*.
@@ -86,6 +87,7 @@ def make_plan(
     info = image.info
     model_ndim = check_match(info, card)
     check_on_earth(info)
+    check_units(card, info)
     shape = info.shape if area is None else area.shape
     wish = Wish(parameters, block, workers, memory, engine, server, shape, processes)
     layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits_of(wish, folder))
