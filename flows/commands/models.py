@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.commands import models_make
+
 if TYPE_CHECKING:
     from segmodels.bundles.card import Card
 
 app = typer.Typer(help="List, show and verify model bundles.", no_args_is_help=True)
+
+app.command("make")(models_make.make)
+app.command("postprocess")(models_make.postprocess)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -25,6 +30,7 @@ def list_models(as_json: Json = False, debug: Debug = False) -> None:
 
     from flows.commands.outcome import reported
     from segmodels.bundles.bundle import load_bundle, shipped_bundles
+    from segmodels.methods.names import CLASSICAL
 
     with reported(debug=debug, as_json=as_json):
         cards = [load_bundle(name).card for name in shipped_bundles()]
@@ -53,6 +59,9 @@ def list_models(as_json: Json = False, debug: Debug = False) -> None:
         channels, classes = ", ".join(ch.name for ch in c.channels), ", ".join(k.name for k in c.classes)
         table.add_row(*map(escape, (c.name, axes, channels, classes, c.description)))
     Console().print(table)
+    Console().print(
+        f"\nMethods for any image, without training: {', '.join(CLASSICAL)}", highlight=False, markup=False
+    )
 
 
 @app.command("show")

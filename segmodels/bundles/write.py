@@ -22,7 +22,8 @@ from segmodels.bundles.bundle import (
 from segmodels.bundles.card import Card
 from segmodels.engines.backend import Run
 from segmodels.errors import BundleError
-from segmodels.methods.method import Linear, NormalisedDifference, read_method
+from segmodels.methods.base import BaseMethod
+from segmodels.methods.method import read_method
 from segmodels.receptive import receptive_radius
 
 
@@ -31,7 +32,7 @@ def write_bundle(
     *,
     card: Card,
     model: Any = None,
-    method: Linear | NormalisedDifference | None = None,
+    method: BaseMethod | None = None,
     onnx: str | Path | None = None,
     golden_input: npt.NDArray[np.float32],
     overwrite: bool = False,
@@ -47,7 +48,7 @@ def write_bundle(
         card: Its card; ``digests`` are filled in here.
         model: A Keras model whose input is ``(None, None, …, channels)``; exactly one of ``model``,
             ``method`` and ``onnx`` is given.
-        method: A per-pixel method.
+        method: A formula or a classical method.
         onnx: An ONNX file without external data, channels first or last.
         golden_input: One or two small inputs, normalised, ``(b, *tile, channels)`` float32.
         overwrite: Whether an existing bundle is replaced.
@@ -83,7 +84,7 @@ def write_bundle(
             )
         np.savez_compressed(folder / GOLDEN, input=golden_input, logits=logits)
         digests = {name: file_digest(folder / name) for name in (GOLDEN, file.name)}
-        radius = card.receptive_radius or _radius(card, run, golden_input, per_pixel=method is not None)
+        radius = card.receptive_radius or _radius(card, run, golden_input, method)
         card = card.model_copy(update={"digests": digests, "receptive_radius": radius})
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         checked = load_bundle(folder)
@@ -97,7 +98,7 @@ def _check(
     target: Path,
     card: Card,
     model: Any,
-    method: Linear | NormalisedDifference | None,
+    method: BaseMethod | None,
     golden: npt.NDArray[np.float32],
     overwrite: bool,
 ) -> None:
@@ -140,13 +141,15 @@ def measure_bundle(path: str | Path) -> Bundle:
     """
     bundle = load_bundle(path)
     golden, _ = read_golden(bundle)
+    method: BaseMethod | None = None
     if bundle.kind == "onnx":
         run = _reference_onnx(bundle)
     elif bundle.kind == "keras":
         run = _reference(bundle.model_path)
     else:
-        run = read_method(bundle.model_path, bundle.card).logits
-    radius = _radius(bundle.card, run, golden, per_pixel=bundle.kind == "method")
+        method = read_method(bundle.model_path, bundle.card)
+        run = method.logits
+    radius = _radius(bundle.card, run, golden, method)
     card = bundle.card.model_copy(update={"receptive_radius": radius})
     new = bundle.path / f".{CARD}"
     new.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -154,9 +157,11 @@ def measure_bundle(path: str | Path) -> Bundle:
     return load_bundle(bundle.path)
 
 
-def _radius(card: Card, run: Run, golden: npt.NDArray[np.float32], *, per_pixel: bool) -> tuple[int, ...]:
-    if per_pixel:
-        return (0,) * len(card.tile)
+def _radius(
+    card: Card, run: Run, golden: npt.NDArray[np.float32], method: BaseMethod | None
+) -> tuple[int, ...]:
+    if method is not None:
+        return (method.halo,) * len(card.tile)
     # A golden input of fewer axes than the tile says nothing about the others.
     tile = card.tile[-(golden.ndim - 2) :]
     radius = receptive_radius(run, golden, tile=tile, stride=card.stride)

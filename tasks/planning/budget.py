@@ -132,9 +132,9 @@ def base_bytes(engine: str, *, server: bool) -> int:
     return BASE_BYTES.get(engine, OTHER_BASE_BYTES) + (SERVER_BYTES if server else 0)
 
 
-def model_bytes(grid: TileGrid, *, batch: int, card: Card, engine: str) -> int:
+def model_bytes(grid: TileGrid, *, batch: int, card: Card, engine: str, maps: int = 0) -> int:
     """What the model itself holds while it runs a batch."""
-    maps = 2 * len(card.channels) + card.logits + (0 if engine == "method" else 2 * FEATURE_MAPS)
+    maps += 2 * len(card.channels) + card.logits + (0 if engine == "method" else 2 * FEATURE_MAPS)
     return batch * math.prod(grid.tile) * 4 * maps
 
 
@@ -173,6 +173,7 @@ def budget(
     server: bool,
     kept: int = 0,
     processes: int = 0,
+    maps: int = 0,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -184,9 +185,10 @@ def budget(
         server: Whether Prefect runs beside it.
         kept: Bytes of decoded storage that blocks of a process share.
         processes: Workers of a cluster on this machine, each with its own model; 0: this process computes.
+        maps: float32 maps of a tile that a classical method holds.
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
-    model = model_bytes(grid, batch=batch, card=card, engine=engine)
+    model = model_bytes(grid, batch=batch, card=card, engine=engine, maps=maps)
     lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
     statistics = 4 * BAND_BYTES
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.

@@ -17,6 +17,7 @@ from tasks.planning.plan import Plan
 from tasks.planning.preflight import drop_scratch, open_input
 from tasks.planning.preview import find_area
 from tasks.planning.request import Request
+from tasks.planning.whole import method_of
 from tasks.publishing.digests import input_digest
 
 
@@ -66,6 +67,7 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
             processes=request.processes,
             folder=folder or request.work().root,
             area=find_area(request, image.info),
+            method=method_of(bundle),
         )
     except SegflowError:
         drop_scratch(request)

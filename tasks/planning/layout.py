@@ -60,6 +60,7 @@ class Wish:
         server: Whether Prefect runs beside it.
         shape: Pixels per axis of what is computed: the image, or a preview's window; None for the image.
         processes: Workers of a cluster on this machine, each with its own model; 0: none.
+        maps: float32 maps of a tile that a classical method holds.
     """
 
     parameters: Parameters
@@ -70,6 +71,7 @@ class Wish:
     server: bool = True
     shape: Index | None = None
     processes: int = 0
+    maps: int = 0
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                         server=wish.server,
                         kept=kept,
                         processes=wish.processes,
+                        maps=wish.maps,
                     )
                     yield Layout(
                         grid, tiles, blend, quantisation, batch, count, rows, needs, tiles.notes, kept=kept

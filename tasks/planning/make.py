@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmodels.bundles.card import Card
+from segmodels.methods.base import BaseMethod
 from segmodels.normalise import make_normaliser
 from tasks.errors import InputError
 from tasks.imagery.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
-from tasks.planning.fitting import fit, limits_of
-from tasks.planning.layout import Wish
+from tasks.planning.fitting import FitError, fit, limits_of
+from tasks.planning.layout import Wish, default_layout
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
+from tasks.planning.whole import Sampler, check_whole, fit_method, refuse_whole, whole_card
 from tasks.postprocess.decide import check_units
 from tasks.tiling.area import Area
 
@@ -65,6 +67,7 @@ def make_plan(
     processes: int = 0,
     folder: Path | None = None,
     area: Area | None = None,
+    method: BaseMethod | None = None,
 ) -> Plan:
     """Plans a run: one streaming pass over the image, no model.
 
@@ -78,6 +81,7 @@ def make_plan(
         folder: Where the run keeps its files, there or not; given, memory and disk are checked before any
             pixel is read.
         area: What a preview computes; everything else is planned for the whole image.
+        method: The bundle's method, if it holds one.
 
     Raises:
         InputError: The image has no valid pixel, does not fit the model, or needs more memory
@@ -89,11 +93,22 @@ def make_plan(
     check_on_earth(info)
     check_units(card, info)
     shape = info.shape if area is None else area.shape
-    wish = Wish(parameters, block, workers, memory, engine, server, shape, processes)
-    layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits_of(wish, folder))
-    statistics = image_statistics(image, thresholds=_thresholds(card))
+    check_whole(card, method, parameters)
+    maps = 0 if method is None else method.maps
+    wish = Wish(parameters, block, workers, memory, engine, server, shape, processes, maps)
+    laid, limits = whole_card(card, method, info, model_ndim), limits_of(wish, folder)
+    try:
+        layout = fit(info, laid, wish, model_ndim=model_ndim, limits=limits)
+    except FitError as error:
+        if laid is card:
+            raise
+        usual = default_layout(info, laid, wish, model_ndim=model_ndim)
+        raise refuse_whole(card, info, usual, memory=limits.memory) from error
+    sampler = Sampler(info) if method is not None and method.needs_sample else None
+    statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):
         raise InputError(f"{info.path} has no valid pixel (all nodata or NaN): nothing can be segmented")
+    normaliser = make_normaliser(card, statistics)
     return Plan(
         item=item,
         image=info.path,
@@ -109,7 +124,8 @@ def make_plan(
         quantisation=layout.quantisation,
         batch=layout.batch,
         area=area,
-        normaliser=make_normaliser(card, statistics),
+        normaliser=normaliser,
+        fitted=fit_method(method, statistics, sampler, normaliser),
         statistics=tuple(s.summary() for s in statistics),
         overlap_from=layout.tiles.source,
         workers=layout.workers,
@@ -119,8 +135,17 @@ def make_plan(
         model_bytes=layout.needs.model,
         disk_bytes=layout.needs.disk,
         result_bytes=layout.needs.result,
-        notes=(*info.notes, *layout.notes),
+        notes=(*info.notes, *layout.notes, *_preview_notes(card, area)),
         suspicions=(*out_of_range(card, statistics), *other_spacing(card, info)),
+    )
+
+
+def _preview_notes(card: Card, area: Area | None) -> tuple[str, ...]:
+    if area is None or not card.postprocess:
+        return ()
+    return (
+        f"the post-processing of model {card.name} saw this part alone: regions and holes that it cuts may "
+        "come out otherwise in the whole image",
     )
 
 

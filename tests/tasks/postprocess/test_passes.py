@@ -221,5 +221,5 @@ def test_steps_must_fit_the_classes(steps) -> None:
 def test_units_must_be_the_images(array_image) -> None:
     info = array_image(np.zeros((4, 4, 1))).info
     check_units(card_with(MinimumSize(class_name="a", size=3)), info)
-    with pytest.raises(InputError, match="m2.*pixels"):
+    with pytest.raises(InputError, match=r"m2.*pixels"):
         check_units(card_with(MinimumSize(class_name="a", size=3, unit="m2")), info)

@@ -1,0 +1,134 @@
+"""What classical methods take from the whole image: their fit, and, for some, the image as one tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from segmodels.bundles.bundle import Bundle
+from segmodels.bundles.card import Card
+from segmodels.methods.base import BaseMethod, Fitted
+from segmodels.methods.method import read_method
+from segmodels.normalise import Normaliser
+from tasks.errors import UsageError
+from tasks.imagery.protocol import ImageInfo, Window
+from tasks.planning.amount import say_bytes
+from tasks.planning.fitting import FitError
+from tasks.planning.layout import Layout
+from tasks.planning.plan import Parameters
+from tasks.planning.statistics import ChannelHistogram
+
+#: Pixels of a sample.
+SAMPLE = 1 << 16
+_PIECE = 1 << 18
+
+
+def method_of(bundle: Bundle) -> BaseMethod | None:
+    """A bundle's method, None if it holds a network."""
+    return read_method(bundle.model_path, bundle.card) if bundle.kind == "method" else None
+
+
+def whole_card(card: Card, method: BaseMethod | None, info: ImageInfo, model_ndim: int) -> Card:
+    """The card to lay tiles by: of a method that needs the whole image, that is one tile."""
+    if method is None or method.reach != "image":
+        return card
+    tile = tuple(max(1, n) for n in info.shape[-model_ndim:])
+    return card.model_copy(update={"tile": tile, "overlap": 0.0, "blend": "crop", "receptive_radius": None})
+
+
+def check_whole(card: Card, method: BaseMethod | None, parameters: Parameters) -> None:
+    """Refuses settings of tiles where the whole image is the tile.
+
+    Raises:
+        UsageError: Names the option.
+    """
+    if method is None or method.reach != "image":
+        return
+    for option in ("tile", "overlap", "blend"):
+        if getattr(parameters, option) is not None:
+            raise UsageError(
+                f"--{option} does not go with {card.name}, which takes the whole image as one tile: leave it out"
+            )
+
+
+def refuse_whole(card: Card, info: ImageInfo, usual: Layout, *, memory: int) -> FitError:
+    """Why a method of the whole image cannot run on this one."""
+    return FitError(
+        f"{info.path} would need {say_bytes(usual.needs.memory)} of memory, because {card.name} has to see the "
+        f"whole image at once, but {say_bytes(memory)} may be used: cut a smaller image out of it, use a machine "
+        "with more memory, or take a method that works tile by tile (otsu, multi-otsu, kmeans, sobel)"
+    )
+
+
+class Sampler:
+    """The valid pixels whose position hashes lowest: a fixed sample, whatever the order they come in.
+
+    Args:
+        info: The image.
+        size: Pixels to keep.
+    """
+
+    def __init__(self, info: ImageInfo, *, size: int = SAMPLE) -> None:
+        self._shape, self._size = info.shape, size
+        self._hashes = np.empty(0, np.uint64)
+        self._at = np.empty(0, np.uint64)
+        self._values = np.empty((0, len(info.channels)))
+        self._bound = np.uint64(np.iinfo(np.uint64).max)
+
+    def add(self, window: Window, values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> None:
+        """Adds a window's pixels: ``values`` is ``(*window, channels)``."""
+        flat = np.zeros((1,) * valid.ndim, np.uint64)
+        for d, (s, n) in enumerate(zip(window, self._shape, strict=True)):
+            line = np.arange(s.start, s.stop, dtype=np.uint64)
+            flat = flat * np.uint64(n) + line.reshape((-1,) + (1,) * (valid.ndim - 1 - d))
+        at, seen = flat.reshape(-1), valid.reshape(-1)
+        pixels = values.reshape(at.size, -1)
+        for start in range(0, at.size, _PIECE):
+            part = slice(start, start + _PIECE)
+            hashes = _hash(at[part])
+            chosen = seen[part] & (hashes < self._bound)
+            if chosen.any():
+                self._keep(hashes[chosen], at[part][chosen], pixels[part][chosen])
+
+    def _keep(
+        self,
+        hashes: npt.NDArray[np.uint64],
+        at: npt.NDArray[np.uint64],
+        values: npt.NDArray[np.generic],
+    ) -> None:
+        self._hashes = np.concatenate([self._hashes, hashes])
+        self._at = np.concatenate([self._at, at])
+        self._values = np.concatenate([self._values, values.astype(np.float64)])
+        if self._hashes.size > self._size:
+            lowest = np.argpartition(self._hashes, self._size - 1)[: self._size]
+            self._hashes, self._at, self._values = (a[lowest] for a in (self._hashes, self._at, self._values))
+            self._bound = self._hashes.max()
+
+    def sample(self) -> npt.NDArray[np.float64]:
+        """``(n, channels)`` in raster order."""
+        return self._values[np.argsort(self._at)]
+
+
+def _hash(at: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A mixing of 64 bits (splitmix64's), so that no pattern of the image decides; one to one."""
+    with np.errstate(over="ignore"):
+        z = at + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def fit_method(
+    method: BaseMethod | None,
+    statistics: Sequence[ChannelHistogram],
+    sampler: Sampler | None,
+    normaliser: Normaliser,
+) -> Fitted | None:
+    """What a method takes from the whole image, in the units in which it sees tiles."""
+    if method is None or not method.fits:
+        return None
+    sample = sampler.sample() if sampler is not None else np.empty((0, len(statistics)))
+    fitted = method.fit(statistics, sample)
+    return None if fitted is None else fitted.normalised(normaliser.offset, normaliser.scale)
