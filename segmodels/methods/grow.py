@@ -129,7 +129,13 @@ class RandomWalker(_FromSeeds):
             return named((markers == 2).astype(np.intp), 2)
         with threadpool_limits(1):  # sums of several threads would differ in their last bits
             probability = random_walker(
-                value.astype(np.float64), markers, beta=self.beta, mode="cg_j", return_full_prob=True
+                value.astype(np.float64),
+                markers,
+                beta=self.beta,
+                mode="cg_j",
+                prob_tol=np.inf,
+                return_full_prob=True,
             )
+        # The solver's rest may lie a little outside 0 … 1.
         sure = np.clip(np.moveaxis(probability, 0, -1), 1e-6, 1)
         return np.log(sure).astype(np.float32)
