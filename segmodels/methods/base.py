@@ -54,9 +54,11 @@ class Fitted(BaseModel):
         """The same in normalised units, ``(x - offset) · scale`` per channel."""
         c = self.channel
         channels = range(len(offset)) if self.centres else (c,)
+        # Rounded as pixels are, so that a pixel whose value is a threshold stays on its side of it.
+        shift, factor = np.float32(offset[c]), np.float32(scale[c])
         return Fitted(
             channel=c,
-            thresholds=tuple((t - offset[c]) * scale[c] for t in self.thresholds),
+            thresholds=tuple(float((np.float32(t) - shift) * factor) for t in self.thresholds),
             centres=tuple(
                 tuple((v - o) * s for v, o, s in zip(row, offset, scale, strict=True)) for row in self.centres
             ),

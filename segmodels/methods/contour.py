@@ -20,7 +20,7 @@ class ChanVese(FittedMethod):
 
     Attributes:
         channel: Position of the channel that is looked at.
-        iterations: Steps of the contour.
+        iterations: Steps of the contour; even, because scikit-image alternates how it smooths from call to call.
         smoothing: Smoothing steps in each of them.
     """
 
@@ -30,8 +30,8 @@ class ChanVese(FittedMethod):
     kind: Literal["chan_vese"] = "chan_vese"
     scope: Literal["image"] = "image"
     channel: int = Field(default=0, ge=0)
-    iterations: int = Field(default=35, ge=1)
-    smoothing: int = Field(default=3, ge=0)
+    iterations: int = Field(default=36, ge=2, multiple_of=2)
+    smoothing: int = Field(default=1, ge=0)
 
     @property
     def reach(self) -> Scope:

@@ -20,6 +20,7 @@ from segmodels.bundles.card import (
     Normalise,
     NormaliseNone,
     NormaliseZScore,
+    SeamLimits,
     Training,
 )
 from segmodels.bundles.write import write_bundle
@@ -163,6 +164,8 @@ def _card(name: str, recipe: Recipe, method: FittedMethod, channels: Sequence[st
         normalise=(recipe.normalise,),
         tile=(512, 512) if recipe.ndims == (2,) else (16, 512, 512),
         padding="edge",
+        # At a tile's own edge a neighbourhood is cut off; the mask is taken from further inside.
+        seams=SeamLimits(other_class=1, difference=1) if method.reach == "neighbourhood" else SeamLimits(),
         blend="crop",
         licence="Apache-2.0",
         training=Training(data="none: fitted to each image", command=f"segflow models make {name}"),

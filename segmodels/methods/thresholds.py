@@ -81,10 +81,22 @@ def otsu_thresholds(
     if values.size <= classes:
         held = [*values[:-1].tolist(), *([values[-1].item()] * classes if values.size else [0.0] * classes)]
         return tuple(held[: classes - 1])
-    if (not exact or classes > 2) and values.size > BINS:
-        counts, edges = np.histogram(values, bins=BINS, weights=counts)
-        values = (edges[:-1] + edges[1:]) / 2
+    if classes > 2 or not exact:
+        values, counts = _even(values, counts, exact=exact)
     histogram = (counts.astype(np.float64), values)
     if classes == 2:
         return (float(threshold_otsu(hist=histogram)),)
     return tuple(float(t) for t in threshold_multiotsu(classes=classes, hist=histogram))
+
+
+def _even(
+    values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], *, exact: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """A histogram of evenly spaced bins, as scikit-image wants it: of integers one a value, else 256."""
+    low, high = float(values[0]), float(values[-1])
+    if exact and high - low < BINS and (values == np.round(values)).all():
+        dense = np.zeros(int(high - low) + 1, np.int64)
+        dense[(values - low).astype(np.intp)] = counts
+        return low + np.arange(dense.size), dense
+    binned, edges = np.histogram(values, bins=BINS, weights=counts)
+    return (edges[:-1] + edges[1:]) / 2, binned
