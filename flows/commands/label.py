@@ -77,11 +77,11 @@ def label_images(
     from tasks.errors import InputError, SegflowError
     from tasks.imagery.open import NIFTI_SUFFIXES
     from tasks.labelling.dataset import LabelledSet
-    from tasks.planning.named import resolve_model
 
     ids = _ids(images)
     volumes = images[0].name.lower().endswith(NIFTI_SUFFIXES)
-    dataset = LabelledSet(out, load_bundle(resolve_model(model, images[0])).card, volumes)
+    bundle = _first_bundle(model, images)
+    dataset = LabelledSet(out, load_bundle(bundle).card, volumes)
     dataset.check()
     if volumes and len(dataset.card.channels) > 1:
         raise InputError(
@@ -93,7 +93,6 @@ def label_images(
     command = shlex.join(["segflow", *sys.argv[1:]])
     for item, image in ids.items():
         try:
-            bundle = resolve_model(model, image)
             result = execute(
                 console, direct=direct, debug=debug, image=image, model=bundle, out=dataset.runs, item=item,
                 command=command, **options,
@@ -113,8 +112,22 @@ def label_images(
     if all(r["outcome"] == "refused" for r in items.values()):
         raise InputError("; ".join(dict.fromkeys(r["reason"] for r in items.values())))
     dataset.finish()
-    code = next((c for c in (*(w for w in worst if w in (1, 3, 6)), *(w for w in worst if w)) if c), 0)
+    code = next((c for c in worst if c in (1, 3, 6)), max(worst))  # what was refused before what is doubtful
     return {"status": "done" if not code else "partial", "out": str(out), "items": items, "exit_code": code}
+
+
+def _first_bundle(model: str, images: list[Path]) -> str:
+    """The bundle for the first image that can be opened; the others must have its channels."""
+    from tasks.errors import InputError
+    from tasks.planning.named import resolve_model
+
+    reasons = []
+    for image in images:
+        try:
+            return resolve_model(model, image)
+        except InputError as error:
+            reasons.append(str(error))
+    raise InputError("; ".join(reasons))
 
 
 def _ids(images: list[Path]) -> dict[str, Path]:

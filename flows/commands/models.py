@@ -100,6 +100,7 @@ def show(
         ("tile, overlap", f"{_by(card.tile)}, {_overlap(card)}; stride {card.stride}"),
         ("receptive radius", _by(card.receptive_radius or ())),
         ("blend, padding", f"{card.blend}, {card.padding}"),
+        ("post-processing", "; ".join(f"{s.kind} of {s.class_name}" for s in card.postprocess)),
         ("licence", card.licence),
         ("trained on", card.training.data),
         ("trained by", card.training.command),

@@ -26,7 +26,7 @@ class Sobel(FittedMethod):
 
     kind: Literal["sobel"] = "sobel"
     channel: int = Field(default=0, ge=0)
-    level: float = Field(default=0.25, gt=0)
+    level: float = Field(default=0.4, gt=0)
 
     @property
     def reach(self) -> Scope:
@@ -65,8 +65,8 @@ class Canny(FittedMethod):
     scope: Literal["image"] = "image"
     channel: int = Field(default=0, ge=0)
     sigma: float = Field(default=1.5, gt=0)
-    low: float = Field(default=0.2, gt=0)
-    high: float = Field(default=0.5, gt=0)
+    low: float = Field(default=0.3, gt=0)
+    high: float = Field(default=0.8, gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Canny:

@@ -84,6 +84,8 @@ class LabelledSet:
         record = read_record(folder / RECORD)
         if record is None:
             raise InputError(f"{folder} holds no result: label {image} again")
+        if "t" in record["input"]["axes"]:
+            raise InputError(f"{image} is a series of volumes: label its frames as files of their own")
         source = folder / ("mask.nii.gz" if self.volumes else "mask.tif")
         digest, known = file_digest(source), state.get(item)
         if target.exists() and (known is None or known["written"] != file_digest(target)):

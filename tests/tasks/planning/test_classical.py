@@ -107,11 +107,11 @@ def expected(name: str, values: np.ndarray) -> np.ndarray:
         case "multi-otsu":
             return np.digitize(values, [low, high], right=True)
         case "sobel":
-            return sobel(z) > 0.25
+            return sobel(z) > 0.4
         case "canny":
             slices = z if z.ndim == 3 else z[None]
             return np.stack(
-                [canny(s, sigma=1.5, low_threshold=0.2, high_threshold=0.5) for s in slices]
+                [canny(s, sigma=1.5, low_threshold=0.3, high_threshold=0.8) for s in slices]
             ).reshape(z.shape)
         case "region-growing":
             return apply_hysteresis_threshold(values, low, high)
