@@ -7,15 +7,25 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+import rasterio.shutil
 
 from tasks.files import writing
+from tasks.imagery.geotiff import gdal
 from tasks.publishing.digests import sidecars
 
 _CHUNK = 1 << 20
+_PLAIN = {
+    "TILED": "YES",
+    "BLOCKXSIZE": "512",
+    "BLOCKYSIZE": "512",
+    "COMPRESS": "DEFLATE",
+    "BIGTIFF": "IF_SAFER",
+}
 
 
 def place_raster(source: Path, target: Path) -> None:
@@ -51,12 +61,17 @@ def place_volume(source: Path, folder: Path, item: str) -> None:
 
 
 def place_mask(mask: Path, target: Path) -> None:
-    """Copies a raster's mask as it is.
+    """Copies a raster's mask as a plain GeoTIFF: GDAL does not like to edit a Cloud Optimised one.
 
     Raises:
         OutputError: It cannot be written.
     """
-    _written(target, lambda part: shutil.copyfile(mask, part))
+
+    def write(part: Path) -> None:
+        with gdal(GDAL_PAM_ENABLED="NO"):
+            rasterio.shutil.copy(str(mask), str(part), driver="GTiff", **_PLAIN)
+
+    _written(target, write)
 
 
 def place_labels(mask: Path, target: Path, table: npt.NDArray[np.integer]) -> None:
@@ -70,8 +85,8 @@ def place_labels(mask: Path, target: Path, table: npt.NDArray[np.integer]) -> No
     Raises:
         OutputError: It cannot be written.
     """
-    header = nib.load(mask).header
-    dtype, offset = header.get_data_dtype(), int(header["vox_offset"])  # type: ignore[attr-defined,index]
+    stored: Any = nib.load(mask).dataobj  # type: ignore[attr-defined]
+    dtype, offset = stored.dtype, int(stored.offset)
     values = table.astype(dtype)
 
     def write(part: Path) -> None:

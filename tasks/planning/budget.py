@@ -189,7 +189,9 @@ def budget(
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
     model = model_bytes(grid, batch=batch, card=card, engine=engine, maps=maps)
-    lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
+    # Holes are looked for per class, all in one pass.
+    scanners = max(1, sum(step.kind == "fill_holes" for step in card.postprocess))
+    lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + scanners * _scanner_bytes(info)
     statistics = 4 * BAND_BYTES
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
     flying = min(workers, grid.block_count)

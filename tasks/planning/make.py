@@ -12,11 +12,11 @@ from segmodels.normalise import make_normaliser
 from tasks.errors import InputError
 from tasks.imagery.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
-from tasks.planning.fitting import FitError, fit, limits_of
-from tasks.planning.layout import Wish, default_layout
+from tasks.planning.fitting import fit, limits_of
+from tasks.planning.layout import Wish
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
-from tasks.planning.whole import Sampler, check_whole, fit_method, refuse_whole, whole_card
+from tasks.planning.whole import Sampler, check_whole, fit_method, fit_whole
 from tasks.postprocess.decide import check_units
 from tasks.tiling.area import Area
 
@@ -96,14 +96,11 @@ def make_plan(
     check_whole(card, method, parameters)
     maps = 0 if method is None else method.maps
     wish = Wish(parameters, block, workers, memory, engine, server, shape, processes, maps)
-    laid, limits = whole_card(card, method, info, model_ndim), limits_of(wish, folder)
-    try:
-        layout = fit(info, laid, wish, model_ndim=model_ndim, limits=limits)
-    except FitError as error:
-        if laid is card:
-            raise
-        usual = default_layout(info, laid, wish, model_ndim=model_ndim)
-        raise refuse_whole(card, info, usual, memory=limits.memory) from error
+    limits = limits_of(wish, folder)
+    if method is not None and method.reach == "image":
+        layout = fit_whole(info, card, wish, model_ndim=model_ndim, limits=limits)
+    else:
+        layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits)
     sampler = Sampler(info) if method is not None and method.needs_sample else None
     statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):

@@ -16,7 +16,7 @@ from tasks.errors import UsageError
 from tasks.imagery.protocol import ImageInfo, Window
 from tasks.planning.amount import say_bytes
 from tasks.planning.fitting import FitError
-from tasks.planning.layout import Layout
+from tasks.planning.layout import Layout, Limits, Wish, best_layout, default_layout
 from tasks.planning.plan import Parameters
 from tasks.planning.statistics import ChannelHistogram
 
@@ -28,14 +28,6 @@ _PIECE = 1 << 18
 def method_of(bundle: Bundle) -> BaseMethod | None:
     """A bundle's method, None if it holds a network."""
     return read_method(bundle.model_path, bundle.card) if bundle.kind == "method" else None
-
-
-def whole_card(card: Card, method: BaseMethod | None, info: ImageInfo, model_ndim: int) -> Card:
-    """The card to lay tiles by: of a method that needs the whole image, that is one tile."""
-    if method is None or method.reach != "image":
-        return card
-    tile = tuple(max(1, n) for n in info.shape[-model_ndim:])
-    return card.model_copy(update={"tile": tile, "overlap": 0.0, "blend": "crop", "receptive_radius": None})
 
 
 def check_whole(card: Card, method: BaseMethod | None, parameters: Parameters) -> None:
@@ -53,12 +45,24 @@ def check_whole(card: Card, method: BaseMethod | None, parameters: Parameters) -
             )
 
 
-def refuse_whole(card: Card, info: ImageInfo, usual: Layout, *, memory: int) -> FitError:
-    """Why a method of the whole image cannot run on this one."""
-    return FitError(
-        f"{info.path} would need {say_bytes(usual.needs.memory)} of memory, because {card.name} has to see the "
-        f"whole image at once, but {say_bytes(memory)} may be used: cut a smaller image out of it, use a machine "
-        "with more memory, or take a method that works tile by tile (otsu, multi-otsu, kmeans, sobel)"
+def fit_whole(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, limits: Limits) -> Layout:
+    """The layout of a method that sees the whole image: one tile, or one a slice or frame.
+
+    Raises:
+        FitError: It needs more memory or disk than the run may use.
+    """
+    tile = tuple(max(1, n) for n in info.shape[-model_ndim:])
+    laid = card.model_copy(update={"tile": tile, "overlap": 0.0, "blend": "crop"})
+    layout = best_layout(info, laid, wish, model_ndim=model_ndim, limits=limits)
+    if layout is not None:
+        return layout
+    needs = default_layout(info, laid, wish, model_ndim=model_ndim).needs
+    disk = "" if limits.disk is None else f" and {say_bytes(limits.disk)} of disk are free"
+    raise FitError(
+        f"{info.path} would need {say_bytes(needs.memory)} of memory and {say_bytes(needs.disk)} of disk, because "
+        f"{card.name} has to see the whole image at once, but {say_bytes(limits.memory)} of memory may be used{disk}: "
+        "cut a smaller image out of it, use a machine with more, or take a method that works tile by tile (otsu, "
+        "multi-otsu, kmeans, sobel)"
     )
 
 

@@ -108,6 +108,7 @@ def build_record(
             "disk_bytes": plan.disk_bytes,
         },
         "engine": {"name": plan.engine, "precision": plan.precision, "library": plan.library},
+        "fitted": None if plan.fitted is None else plan.fitted.model_dump(),
         "postprocess": read_changes(planned.work.run),
         "statistics": [s.model_dump() for s in plan.statistics],
         "timings": {k: round(v, 3) for k, v in timings.items()},

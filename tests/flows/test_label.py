@@ -1,4 +1,4 @@
-"""Classical methods by name, post-processing and labelling through the commands, without Prefect."""
+"""Labelling through the command, without Prefect: rasters, volumes, corrections."""
 
 from __future__ import annotations
 
@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 from rich.console import Console
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from flows.commands.label import label_images
-from flows.commands.run import execute
-from segmodels.bundles.copying import copy_with_postprocess, parse_steps
-from segmodels.errors import BundleError
 from tasks.errors import InputError, UsageError
 
 
@@ -124,46 +120,3 @@ def test_one_bad_image_costs_itself(tmp_path: Path) -> None:
     assert (tmp_path / "set" / "masks" / "good.tif").exists()
     with pytest.raises(UsageError, match="one name"):
         label([good, tmp_path / "other" / "good.tif"], tmp_path / "set")
-
-
-def test_postprocessing_reaches_mask_regions_and_record(
-    tmp_path: Path, make_bundle: Callable[..., Path]
-) -> None:
-    scene = tmp_path / "a.tif"
-    values = write_scene(scene, bands=1)[0]
-    plain = make_bundle((120.0,), name="plain")
-    copy = tmp_path / "clean"
-    steps = parse_steps(largest=["middle"], minimum_size=["middle=20"], fill_holes=["middle=9"])
-    copy_with_postprocess(plain, copy, steps=steps)
-    bright = values > 120
-    labels, _ = ndimage.label(bright, np.ones((3, 3)))
-    largest = labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
-    wanted = np.where(values == 0, 255, ndimage.binary_fill_holes(largest))
-    assert largest.sum() < bright.sum()
-    for block in (16, 1000):
-        result = execute(
-            Console(quiet=True),
-            direct=True,
-            debug=False,
-            image=scene,
-            model=str(copy),
-            out=tmp_path / "out",
-            item=f"b{block}",
-            block=block,
-            tile=[16],
-        )
-        np.testing.assert_array_equal(read(result.out / "mask.tif"), wanted)
-        summary = json.loads((result.out / "summary.json").read_text())
-        assert summary["classes"][1]["pixels"] == (wanted == 1).sum()
-        assert summary["classes"][1]["regions"] == 1
-        changes = json.loads((result.out / "run.json").read_text())["postprocess"]
-        assert changes["removed_pixels"] == bright.sum() - largest.sum()
-        assert changes["filled_pixels"] == 9
-    masks = [(tmp_path / "out" / f"b{b}" / "mask.tif").read_bytes() for b in (16, 1000)]
-    assert masks[0] == masks[1]
-
-
-@pytest.mark.parametrize("text", ["middle=", "middle=0", "middle=3cm"])
-def test_sizes_must_be_sizes(text: str) -> None:
-    with pytest.raises(BundleError, match="middle=25"):
-        parse_steps(largest=(), minimum_size=[text], fill_holes=())
