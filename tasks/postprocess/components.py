@@ -197,8 +197,9 @@ class Components:
         """Unites components whose ends meet across the seam of a wrapping mask."""
         if self._ends is None:
             return
-        for y in np.flatnonzero(self._ends[:, 0, 0] >= 0):
-            for other in range(max(0, y - self._full), min(self._slices, y + self._full + 1)):
+        reach = int(self._full)
+        for y in np.flatnonzero(self._ends[:, 0, 0] >= 0).tolist():
+            for other in range(max(0, y - reach), min(self._slices, y + reach + 1)):
                 label, code = self._ends[other, 1]
                 if label >= 0 and code == self._ends[y, 0, 1]:
                     _unite(parent, int(self._ends[y, 0, 0]), int(label))

@@ -72,7 +72,8 @@ def open_finished(plan: Plan, work: WorkFolder) -> Bands:
 def read_changes(run: Path) -> dict[str, int] | None:
     """What post-processing changed in a run, None where its card asks for none."""
     path = run / _CHANGES
-    return json.loads(path.read_bytes()) if path.exists() else None
+    held: dict[str, int] | None = json.loads(path.read_bytes()) if path.exists() else None
+    return held
 
 
 def remove_flat(work: WorkFolder) -> None:
