@@ -70,10 +70,10 @@ def parse_steps(
         name, size, unit = _sized(text)
         if size is None:
             raise BundleError(f"{text!r} gives no size; write {name}=25, {name}=2000m2 or {name}=10mm3.")
-        steps.append(MinimumSize(class_name=name, size=size, unit=unit))  # type: ignore[arg-type]
+        steps.append(MinimumSize(class_name=name, size=size, unit=unit))
     for text in fill_holes:
         name, size, unit = _sized(text)
-        steps.append(FillHoles(class_name=name, size=size, unit=unit))  # type: ignore[arg-type]
+        steps.append(FillHoles(class_name=name, size=size, unit=unit))
     return steps
 
 

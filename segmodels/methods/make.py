@@ -155,7 +155,7 @@ def _card(name: str, recipe: Recipe, method: FittedMethod, channels: Sequence[st
     return Card(
         name=name,
         description=f"{recipe.says} {reach} No training, no accuracy claimed.",
-        ndims=recipe.ndims,  # type: ignore[arg-type]
+        ndims=recipe.ndims,
         classes=tuple(
             ClassCard(name=n, code=k, colour=_colour(k, len(names)), region=k > 0)
             for k, n in enumerate(names)

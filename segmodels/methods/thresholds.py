@@ -99,4 +99,4 @@ def _even(
         dense[(values - low).astype(np.intp)] = counts
         return low + np.arange(dense.size), dense
     binned, edges = np.histogram(values, bins=BINS, weights=counts)
-    return (edges[:-1] + edges[1:]) / 2, binned
+    return np.asarray((edges[:-1] + edges[1:]) / 2, np.float64), np.asarray(binned, np.int64)

@@ -99,7 +99,7 @@ def place_labels(mask: Path, target: Path, table: npt.NDArray[np.integer]) -> No
 
 
 def _gzip(raw: object) -> gzip.GzipFile:
-    return gzip.GzipFile("", "wb", 6, raw, mtime=0)  # type: ignore[call-overload,no-any-return]
+    return gzip.GzipFile("", "wb", 6, raw, mtime=0)  # type: ignore[call-overload]
 
 
 def _written(target: Path, write: Callable[[Path], object]) -> None:

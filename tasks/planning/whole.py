@@ -107,7 +107,8 @@ class Sampler:
         self._values = np.concatenate([self._values, values.astype(np.float64)])
         if self._hashes.size > self._size:
             lowest = np.argpartition(self._hashes, self._size - 1)[: self._size]
-            self._hashes, self._at, self._values = (a[lowest] for a in (self._hashes, self._at, self._values))
+            self._hashes, self._at = self._hashes[lowest], self._at[lowest]
+            self._values = self._values[lowest]
             self._bound = self._hashes.max()
 
     def sample(self) -> npt.NDArray[np.float64]:

@@ -39,7 +39,7 @@ class FlatMask:
         out = np.empty((count, *self.slice_shape), self.dtype)
         with self.path.open("rb") as file:
             file.seek(first * self._bytes)
-            if file.readinto(memoryview(out).cast("B")) != out.nbytes:
+            if file.readinto(out.data.cast("B")) != out.nbytes:
                 raise OSError(f"{self.path} is shorter than its mask")
         return out
 
@@ -47,7 +47,7 @@ class FlatMask:
         """Replaces slices in place, or adds the next ones."""
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.seek(first * self._bytes)
-            file.write(memoryview(np.ascontiguousarray(codes, self.dtype)).cast("B"))
+            file.write(np.ascontiguousarray(codes, self.dtype).data)
 
     @property
     def _bytes(self) -> int:
