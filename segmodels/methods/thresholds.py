@@ -97,6 +97,6 @@ def _even(
     if exact and high - low < BINS and (values == np.round(values)).all():
         dense = np.zeros(int(high - low) + 1, np.int64)
         dense[(values - low).astype(np.intp)] = counts
-        return low + np.arange(dense.size), dense
+        return np.arange(dense.size, dtype=np.float64) + low, dense
     binned, edges = np.histogram(values, bins=BINS, weights=counts)
     return np.asarray((edges[:-1] + edges[1:]) / 2, np.float64), np.asarray(binned, np.int64)
