@@ -214,9 +214,9 @@ def test_the_whole_image_is_one_tile_or_refused(array_image, bundles):
     plan = planned(array_image(scene()), bundles("watershed"), block=16)
     assert plan.grid.tile == (61, 83)
     assert plan.grid.tile_count == 1
-    huge = array_image(np.broadcast_to(np.uint8(1), (40000, 40000, 1)))
+    huge = array_image(np.broadcast_to(np.uint8(1), (15000, 15000, 1)))
     with pytest.raises(FitError, match=r"whole image at once.*tile by tile"):
-        planned(huge, bundles("watershed"), memory=8 << 30)
+        planned(huge, bundles("watershed"), memory=4 << 30)
     with pytest.raises(UsageError, match="--tile"):
         planned(array_image(scene()), bundles("watershed"), tile=(16, 16))
 
