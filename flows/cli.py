@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import demo, gpu_check, models, plan, run
+from flows.commands import demo, gpu_check, label, models, plan, run
 
 app = typer.Typer(
     name="segflow",
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("label")(label.label)
 app.command("plan")(plan.plan)
 app.command("gpu-check")(gpu_check.gpu_check)
 app.add_typer(models.app, name="models")

@@ -108,6 +108,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
     from tasks.planning.estimate import Pace
     from tasks.planning.plan import Plan
     from tasks.planning.step import plan_item
+    from tasks.postprocess.step import postprocess_item
     from tasks.publishing.record import build_record
     from tasks.publishing.step import publish_item
     from tasks.regions.step import measure_item
@@ -144,6 +145,9 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                     progress.block()
             finally:
                 close_sessions()
+        if plan.card.postprocess:
+            with stage("postprocess"):
+                runner.call(postprocess_item, work)
         # Neither needs the other: together they keep both hands busy. What the regions take longer is theirs.
         empty_result(work)
         with runner.beside(measure_item, work) as measured:

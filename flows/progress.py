@@ -28,6 +28,7 @@ _display: ContextVar[Progress | None] = ContextVar("display", default=None)
 STAGES = {
     "plan": "reading the image once for its statistics",
     "segment": "segmenting",
+    "postprocess": "post-processing the mask",
     "stitch": "stitching the mask",
     "regions": "measuring regions",
     "report": "drawing the report",

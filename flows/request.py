@@ -9,6 +9,7 @@ from flows.runner_names import DASK, THREADS, absolute_model, scheduler_address
 from segmodels.engines.variants import Variants
 from tasks.errors import UsageError
 from tasks.planning.amount import parse_bytes
+from tasks.planning.named import resolve_model
 from tasks.planning.plan import Parameters
 from tasks.planning.preview import area_parameters, preview_suffix
 from tasks.planning.request import Request
@@ -50,6 +51,7 @@ def make_request(
         aoi = None if aoi is None else aoi.absolute()
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
+    model = resolve_model(model, image)
     area = area_parameters(window=window, aoi=aoi)
     parameters = Parameters(
         tile=tuple(tile) if tile else None,

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from flows.places import Place
 from tasks.blocks.segment import BlockOutcome
 from tasks.planning.step import Planned, plan_item
+from tasks.postprocess.step import postprocess_item
 from tasks.publishing.step import publish_item
 from tasks.regions.step import measure_item
 from tasks.reports.step import report_item
@@ -170,6 +171,7 @@ def _wait_prefect(futures: list[Any]) -> Any:
 
 def _faces(place: Place) -> dict[Callable[..., Any], Any]:
     from tasks.planning.task import plan_item_task
+    from tasks.postprocess.task import postprocess_item_task
     from tasks.publishing.task import publish_item_task
     from tasks.regions.task import measure_item_task
     from tasks.reports.task import report_item_task
@@ -177,6 +179,7 @@ def _faces(place: Place) -> dict[Callable[..., Any], Any]:
 
     return {
         plan_item: plan_item_task(place.plan),
+        postprocess_item: postprocess_item_task,
         stitch_item: stitch_item_task,
         measure_item: measure_item_task,
         report_item: report_item_task,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from segmodels.bundles.card import Card
 from segmodels.errors import BundleError
 from segmodels.methods.method import read_method
+from segmodels.methods.names import CLASSICAL
 
 Kind = Literal["keras", "onnx", "openvino", "method", "ensemble"]
 
@@ -143,10 +144,16 @@ def _find(path: str | Path) -> Path:
         raise BundleError(f"{folder} has no {CARD}, so it is not a bundle; name a folder that has one.")
     if folder.exists():
         raise BundleError(f"{folder} is a file, but a bundle is a folder; name the folder around it.")
+    if str(path) in CLASSICAL:
+        raise BundleError(
+            f"{path} is made for each image's number of channels: name it in segflow run or label, or write its "
+            f"bundle with segflow models make {path} --out FOLDER --channels NUMBER."
+        )
+    shipped = [*shipped, *CLASSICAL]
     near = difflib.get_close_matches(str(path), shipped, n=1)
     guess = f"did you mean {near[0]!r}? " if near else ""
     raise BundleError(
-        f"There is no bundle {str(path)!r}: {guess}shipped bundles are {', '.join(shipped) or 'none'}; "
+        f"There is no bundle {str(path)!r}: {guess}shipped bundles are {', '.join(shipped)}; "
         "otherwise give the path of a folder."
     )
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from segmodels.bundles.postprocess import PostStep, check_steps
+
 #: Codes at or above this value are kept for nodata, failed and unobserved pixels.
 RESERVED_UINT8 = 253
 RESERVED_UINT16 = 65533
@@ -188,6 +190,7 @@ class Card(_Strict):
         derived: How a compressed model came from another.
         to_check: What an import guessed and only the model's author knows; a run repeats each sentence until
             it is removed here.
+        postprocess: What happens to the finished mask, see :mod:`segmodels.bundles.postprocess`.
     """
 
     format: Literal[1] = 1
@@ -216,6 +219,7 @@ class Card(_Strict):
     precision: Literal["int8"] | None = None
     derived: Derived | None = None
     to_check: tuple[str, ...] = ()
+    postprocess: tuple[PostStep, ...] = ()
     licence: str = ""
     training: Training = Training()
     scores: dict[str, float | str] = Field(default_factory=dict)
@@ -238,6 +242,7 @@ class Card(_Strict):
             raise ValueError("tile needs one size per model axis")
         if self.receptive_radius is not None and len(self.receptive_radius) != len(self.tile):
             raise ValueError("receptive_radius needs one radius per size of the tile")
+        check_steps(self.postprocess, [c.name for c in self.classes])
         return self
 
     @property

@@ -25,7 +25,8 @@ from segmodels.bundles.card import Card
 from segmodels.engines.backend import Backend, Run, compile_exactly
 from segmodels.engines.loading import installed
 from segmodels.errors import BundleError
-from segmodels.methods.method import Linear, NormalisedDifference, read_method
+from segmodels.methods.base import BaseMethod
+from segmodels.methods.method import read_method
 from segmodels.receptive import PIXELS, receptive_radius
 
 
@@ -34,7 +35,7 @@ def write_bundle(
     *,
     card: Card,
     model: Any = None,
-    method: Linear | NormalisedDifference | None = None,
+    method: BaseMethod | None = None,
     onnx: str | Path | None = None,
     openvino: str | Path | None = None,
     golden_input: npt.NDArray[np.float32],
@@ -51,7 +52,7 @@ def write_bundle(
         card: Its card; ``digests`` are filled in here.
         model: A Keras model whose input is ``(None, None, …, channels)``; exactly one of ``model``,
             ``method`` and ``onnx`` is given.
-        method: A per-pixel method.
+        method: A formula or a classical method.
         onnx: An ONNX file without external data, channels first or last.
         openvino: An OpenVINO model's ``.xml``, with its ``.bin`` beside it.
         golden_input: One or two small inputs, normalised, ``(b, *tile, channels)`` float32.
@@ -94,7 +95,7 @@ def write_bundle(
         np.savez_compressed(folder / GOLDEN, input=golden_input, logits=logits)
         beside = (WEIGHTS,) if openvino is not None else ()
         digests = {name: file_digest(folder / name) for name in (GOLDEN, file.name, *beside)}
-        radius = card.receptive_radius or _radius(card, run, golden_input, per_pixel=method is not None)
+        radius = card.receptive_radius or _radius(card, run, golden_input, method)
         card = card.model_copy(update={"digests": digests, "receptive_radius": radius})
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         checked = load_bundle(folder)
@@ -108,7 +109,7 @@ def _check(
     target: Path,
     card: Card,
     model: Any,
-    method: Linear | NormalisedDifference | None,
+    method: BaseMethod | None,
     golden: npt.NDArray[np.float32],
     overwrite: bool,
 ) -> None:
@@ -151,8 +152,8 @@ def measure_bundle(path: str | Path) -> Bundle:
     """
     bundle = load_bundle(path)
     golden, _ = read_golden(bundle)
-    run = reference_of(bundle)
-    radius = _radius(bundle.card, run, golden, per_pixel=bundle.kind == "method")
+    method = read_method(bundle.model_path, bundle.card) if bundle.kind == "method" else None
+    radius = _radius(bundle.card, reference_of(bundle), golden, method)
     return rewrite_card(bundle, receptive_radius=radius)
 
 
@@ -166,10 +167,10 @@ def rewrite_card(bundle: Bundle, **changes: Any) -> Bundle:
 
 
 def _radius(
-    card: Card, run: Run, golden: npt.NDArray[np.float32], *, per_pixel: bool
+    card: Card, run: Run, golden: npt.NDArray[np.float32], method: BaseMethod | None
 ) -> tuple[int, ...] | None:
-    if per_pixel:
-        return (0,) * len(card.tile)
+    if method is not None:
+        return (method.halo,) * len(card.tile)
     if card.fixed_tile and math.prod(card.tile) > PIXELS:
         return None  # too large to measure, and no smaller tile can be run
     # A golden input of fewer axes than the tile says nothing about the others.

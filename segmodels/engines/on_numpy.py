@@ -1,8 +1,9 @@
-"""The engine of per-pixel methods."""
+"""The engine of methods: formulas per pixel, and the classical methods."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
@@ -24,16 +25,17 @@ class NumpyBackend:
     def __init__(self, bundle: Bundle, *, precision: Precision | None = None, callers: int = 1) -> None:
         if precision == "bfloat16":
             raise EngineError(
-                f"{bundle.card.name} is a per-pixel method, which is always computed in float32; "
+                f"{bundle.card.name} is a method, which is always computed in float32; "
                 "ask for precision auto or float32."
             )
         self._method = read_method(bundle.model_path, bundle.card)
         self.callers = callers
         self.precision = "float32"
-        self.library = f"numpy {np.__version__}"
+        others = [f"{name} {version(name)}" for name in self._method.libraries]
+        self.library = ", ".join([f"numpy {np.__version__}", *others])
 
     def compile(self, shape: tuple[int, ...]) -> Run:
-        """Nothing to prepare: a method takes any shape."""
+        """Nothing to prepare: a method takes any shape, and what it would fit it fits to the batch."""
         return self._method.logits
 
     def bare(self, shape: tuple[int, ...]) -> Callable[[], object]:

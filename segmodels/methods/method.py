@@ -1,6 +1,6 @@
-"""Per-pixel methods, described by ``method.json`` and computed with numpy.
+"""Methods described by ``method.json``: formulas per pixel, and the classical methods.
 
-Every method is elementwise float32 arithmetic in a fixed order, so a pixel's logits
+The formulas are elementwise float32 arithmetic in a fixed order, so a pixel's logits
 depend on that pixel alone: not on the tile, its neighbours or the number of threads.
 """
 
@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from segmodels.bundles.card import Card
 from segmodels.errors import BundleError
+from segmodels.methods.base import Array, BaseMethod
+from segmodels.methods.clusters import KMeans, Slic
+from segmodels.methods.contour import ChanVese
+from segmodels.methods.edges import Canny, Sobel
+from segmodels.methods.grow import RandomWalker, RegionGrowing, Watershed
+from segmodels.methods.thresholds import Otsu
 
-Array = npt.NDArray[np.float32]
 
-
-class _Method(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Linear(_Method):
+class Linear(BaseMethod):
     """Affine logits: ``logit[k] = bias[k] + Σ_c weights[k][c] · x[c]``.
 
     With zero weights it predicts a constant, with a unit matrix it returns its input.
@@ -67,7 +66,7 @@ class Linear(_Method):
         return out
 
 
-class NormalisedDifference(_Method):
+class NormalisedDifference(BaseMethod):
     """A thresholded index such as NDWI or NDVI, for two classes.
 
     ``index = (x[a] - x[b]) / (x[a] + x[b])``, clipped to −1…1, and 0 where the sum is 0;
@@ -103,12 +102,25 @@ class NormalisedDifference(_Method):
         return ((index - np.float32(self.threshold)) * np.float32(self.sharpness))[..., None]
 
 
-Method = Annotated[Linear | NormalisedDifference, Field(discriminator="kind")]
+Method = Annotated[
+    Linear
+    | NormalisedDifference
+    | Otsu
+    | KMeans
+    | Slic
+    | Sobel
+    | Canny
+    | RegionGrowing
+    | Watershed
+    | RandomWalker
+    | ChanVese,
+    Field(discriminator="kind"),
+]
 
-_ADAPTER: TypeAdapter[Linear | NormalisedDifference] = TypeAdapter(Method)
+_ADAPTER: TypeAdapter[BaseMethod] = TypeAdapter(Method)
 
 
-def read_method(path: Path, card: Card) -> Linear | NormalisedDifference:
+def read_method(path: Path, card: Card) -> BaseMethod:
     """Reads ``method.json`` and checks it against the card.
 
     Raises:

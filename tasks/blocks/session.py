@@ -14,6 +14,8 @@ from segmodels.engines.hardware import ON_GPU, cpu_bfloat16
 from segmodels.engines.opening import open_engine
 from segmodels.engines.variants import Variants, with_variants
 from segmodels.errors import BundleError, EngineError
+from segmodels.methods.base import Fitted
+from segmodels.methods.fitting import with_fitted
 from tasks.blocks.reading import block_windows
 from tasks.blocks.stepdown import Step, SteppingEngine
 from tasks.errors import InputError
@@ -78,6 +80,7 @@ def _engine_for(plan: Plan) -> Engine:
         asked.variants,
         asked.cpu_fallback,
         plan.callers,
+        plan.fitted,
     )
 
 
@@ -118,6 +121,7 @@ def _engine(
     variants: Variants,
     cpu_fallback: bool,
     callers: int,
+    fitted: Fitted | None = None,
 ) -> Engine:
     loaded = _checked(bundle, digest)
     sigmoid = loaded.card.activation == "sigmoid"
@@ -125,7 +129,7 @@ def _engine(
     def step(says: str, size: int, name: str, exact: str = precision) -> Step:
         def opened() -> Engine:
             one = open_engine(loaded, engine=name, precision=exact, batch=size, tile=tile, callers=callers)
-            return with_variants(one, variants, tile=tile, sigmoid=sigmoid)
+            return with_variants(with_fitted(one, loaded, fitted), variants, tile=tile, sigmoid=sigmoid)
 
         return Step(says, size, opened)
 

@@ -134,11 +134,10 @@ def base_bytes(engine: str, *, server: bool) -> int:
     return BASE_BYTES.get(engine, OTHER_BASE_BYTES) + (SERVER_BYTES if server else 0)
 
 
-def model_bytes(grid: TileGrid, *, batch: int, card: Card, engine: str) -> int:
+def model_bytes(grid: TileGrid, *, batch: int, card: Card, engine: str, maps: int = 0) -> int:
     """What the model itself holds while it runs a batch."""
-    maps = (
-        2 * len(card.channels) + card.logits + (0 if engine == "method" else 2 * FEATURE_MAPS * card.members)
-    )
+    network = 0 if engine == "method" else 2 * FEATURE_MAPS * card.members
+    maps += 2 * len(card.channels) + card.logits + network
     return batch * math.prod(grid.tile) * 4 * maps
 
 
@@ -178,6 +177,7 @@ def budget(
     kept: int = 0,
     processes: int | None = None,
     window: tuple[Index, Index] | None = None,
+    maps: int = 0,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -191,14 +191,17 @@ def budget(
         processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
             cluster, this process computes.
         window: First pixel and end of a preview's window, which is all that its blocks leave.
+        maps: float32 maps of a tile that a classical method holds.
     """
     block = block_bytes(info, grid, quantisation, batch=batch, card=card)
-    lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + _scanner_bytes(info)
+    # Holes are looked for per class, all in one pass.
+    scanners = max(1, sum(step.kind == "fill_holes" for step in card.postprocess))
+    lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + scanners * _scanner_bytes(info)
     statistics = 4 * BAND_BYTES
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
     flying = min(workers, grid.block_count)
     calls = flying if engine in SEVERAL_CALLERS and processes is None else 1
-    model = calls * model_bytes(grid, batch=batch, card=card, engine=engine)
+    model = calls * model_bytes(grid, batch=batch, card=card, engine=engine, maps=maps)
     computing = flying * block + model + kept
     if processes:
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
@@ -207,6 +210,7 @@ def budget(
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
+    work += mask if card.postprocess else 0  # its flat copy
     return Budget(memory, work + 2 * mask, mask, block, model)
 
 

@@ -19,6 +19,7 @@ from tasks.planning.plan import Plan
 from tasks.planning.preflight import drop_scratch, open_input
 from tasks.planning.preview import find_area
 from tasks.planning.request import Request
+from tasks.planning.whole import method_of
 from tasks.publishing.digests import input_digest
 from tasks.tiling.area import Area
 
@@ -75,6 +76,7 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
             folder=root,
             area=area,
             keep=begun.plan.grid if begun else None,
+            method=method_of(bundle),
         )
     except SegflowError:
         drop_scratch(request)

@@ -62,6 +62,7 @@ class Wish:
         processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
             cluster, this process computes.
         keep: Tiles and blocks that an unfinished run began with; others would make its files useless.
+        maps: float32 maps of a tile that a classical method holds.
     """
 
     parameters: Parameters
@@ -73,6 +74,7 @@ class Wish:
     window: tuple[Index, Index] | None = None
     processes: int | None = None
     keep: TileGrid | None = None
+    maps: int = 0
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                         kept=kept,
                         processes=wish.processes,
                         window=wish.window,
+                        maps=wish.maps,
                     )
                     yield Layout(
                         grid, tiles, blend, quantisation, batch, count, rows, needs, tiles.notes, kept=kept

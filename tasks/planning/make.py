@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmodels.bundles.card import Card
+from segmodels.methods.base import BaseMethod
 from segmodels.normalise import make_normaliser
 from tasks.errors import InputError
 from tasks.imagery.globe import check_on_earth
@@ -16,6 +17,8 @@ from tasks.planning.layout import Wish
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
 from tasks.planning.tiles import blind_tiles
+from tasks.planning.whole import Sampler, check_whole, fit_method, fit_whole
+from tasks.postprocess.decide import check_units
 from tasks.tiling.area import Area
 from tasks.tiling.grid import TileGrid
 
@@ -67,6 +70,7 @@ def make_plan(
     folder: Path | None = None,
     area: Area | None = None,
     keep: TileGrid | None = None,
+    method: BaseMethod | None = None,
 ) -> Plan:
     """Plans a run: one streaming pass over the image, no model.
 
@@ -81,6 +85,7 @@ def make_plan(
             pixel is read.
         area: What a preview computes; everything else is planned for the whole image.
         keep: Tiles and blocks that an unfinished run began with; taken again if they fit, else a note says so.
+        method: The bundle's method, if it holds one.
 
     Raises:
         InputError: The image has no valid pixel, does not fit the model, or needs more memory
@@ -90,12 +95,21 @@ def make_plan(
     info = image.info
     model_ndim = check_match(info, card)
     check_on_earth(info)
+    check_units(card, info)
+    check_whole(card, method, parameters)
     window = None if area is None else (area.low, area.high)
-    wish = Wish(parameters, block, workers, memory, engine, server, window, processes, keep)
-    layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits_of(wish, folder))
-    statistics = image_statistics(image, thresholds=_thresholds(card))
+    maps = 0 if method is None else method.maps
+    wish = Wish(parameters, block, workers, memory, engine, server, window, processes, keep, maps)
+    limits = limits_of(wish, folder)
+    if method is not None and method.reach == "image":
+        layout = fit_whole(info, card, wish, model_ndim=model_ndim, limits=limits)
+    else:
+        layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits)
+    sampler = Sampler(info) if method is not None and method.needs_sample else None
+    statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):
         raise InputError(f"{info.path} has no valid pixel (all nodata or NaN): nothing can be segmented")
+    normaliser = make_normaliser(card, statistics)
     return Plan(
         item=item,
         image=info.path,
@@ -111,7 +125,8 @@ def make_plan(
         quantisation=layout.quantisation,
         batch=layout.batch,
         area=area,
-        normaliser=make_normaliser(card, statistics),
+        normaliser=normaliser,
+        fitted=fit_method(method, statistics, sampler, normaliser),
         statistics=tuple(s.summary() for s in statistics),
         overlap_from=layout.tiles.source,
         workers=layout.workers,
@@ -122,12 +137,26 @@ def make_plan(
         model_bytes=layout.needs.model,
         disk_bytes=layout.needs.disk,
         result_bytes=layout.needs.result,
-        notes=(*info.notes, *layout.notes, *(f"model {card.name}: {text}" for text in card.to_check)),
+        notes=(
+            *info.notes,
+            *layout.notes,
+            *(f"model {card.name}: {text}" for text in card.to_check),
+            *_preview_notes(card, area),
+        ),
         suspicions=(
             *out_of_range(card, statistics),
             *other_spacing(card, info),
             *blind_tiles(card, layout.tiles.tile),
         ),
+    )
+
+
+def _preview_notes(card: Card, area: Area | None) -> tuple[str, ...]:
+    if area is None or not card.postprocess:
+        return ()
+    return (
+        f"the post-processing of model {card.name} saw this part alone: regions and holes that it cuts may "
+        "come out otherwise in the whole image",
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from segmodels.bundles.card import Card
 from segmodels.engines.variants import Variants
+from segmodels.methods.base import Fitted
 from segmodels.normalise import Normaliser
 from tasks.files import atomic_write
 from tasks.planning.statistics import ChannelSummary
@@ -81,6 +82,7 @@ class Plan(BaseModel):
         model_ndim: How many of the last axes the model sees.
         batch: Fixed batch size.
         area: What a preview computes; None for the whole image.
+        fitted: What a classical method took from the whole image; None for others.
         statistics: Per channel, over all valid pixels.
         overlap_from: Who decided the overlap: ``option``, ``card``, ``receptive field`` or ``default``.
         workers: Blocks in flight.
@@ -115,6 +117,7 @@ class Plan(BaseModel):
     batch: int
     area: Area | None = None
     normaliser: Normaliser
+    fitted: Fitted | None = None
     statistics: tuple[ChannelSummary, ...]
     overlap_from: str = "default"
     workers: int = 2
@@ -147,6 +150,8 @@ class Plan(BaseModel):
             include={"image_digest", "bundle_digest", "engine", "precision", "library", "grid", "batch"},
         )
         fields |= {"parameters": self.parameters.digest()}
+        if self.fitted is not None:
+            fields |= {"fitted": self.fitted.model_dump(mode="json")}
         if self.area is not None:
             fields |= {"area": self.area.digest}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

@@ -16,6 +16,8 @@ from tasks.planning.make import check_match
 from tasks.planning.preview import check_same_extent, find_area
 from tasks.planning.request import Request
 from tasks.planning.tiles import tile_sizes
+from tasks.planning.whole import check_whole, method_of
+from tasks.postprocess.decide import check_units
 from tasks.publishing.digests import input_digest
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
@@ -66,6 +68,8 @@ def preflight(request: Request) -> None:
             image.close()
             tile_sizes(bundle.card, check_match(image.info, bundle.card), request.parameters)
             check_on_earth(image.info)
+            check_whole(bundle.card, method_of(bundle), request.parameters)
+            check_units(bundle.card, image.info)
             find_area(request, image.info)
         except SegflowError:
             drop_scratch(request)

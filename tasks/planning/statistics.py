@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,12 @@ class ChannelSummary(BaseModel):
     std: float
     p2: float
     p98: float
+
+
+class Sampling(Protocol):
+    """Takes the pixels of the pass window by window."""
+
+    def add(self, window: Window, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> None: ...
 
 
 @dataclass
@@ -140,6 +146,13 @@ class ChannelHistogram:
             chosen = values[values > spread.above] if spread.above > -math.inf else values
             if chosen.size:
                 spread.add(chosen)
+
+    def histogram(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Values that occur, ascending, and how often; the middles of bins unless :attr:`exact`."""
+        held = np.flatnonzero(self.counts)
+        if self.exact:
+            return (held + self._base).astype(np.float64), self.counts[held]
+        return np.clip(_middles(held), self.minimum, self.maximum), self.counts[held]
 
     @property
     def valid(self) -> int:
@@ -240,6 +253,15 @@ def _value_at(counts: npt.NDArray[np.int64], rank: int) -> tuple[float, float]:
     return (0.0 if low <= 0 <= high else (low + high) / 2), high - low
 
 
+def _middles(at: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """The middles of bins, as :func:`_value_at` gives them."""
+    first = at.astype(np.uint32) << np.uint32(_CUT)
+    ordered = np.stack([first, first + np.uint32((1 << _CUT) - 1)])
+    bits = np.where(ordered >> np.uint32(31), ordered & np.uint32(0x7FFFFFFF), ~ordered)
+    low, high = bits.view(np.float32).astype(np.float64)
+    return np.where((low <= 0) & (high >= 0), 0.0, (low + high) / 2)
+
+
 def _edge(ordered: int) -> float:
     bits = ordered & 0x7FFFFFFF if ordered >> 31 else ~ordered & 0xFFFFFFFF
     return float(np.array(bits, np.uint32).view(np.float32))
@@ -267,8 +289,10 @@ def bands(info: ImageInfo, *, limit: int = BAND_BYTES) -> list[Window]:
     ]
 
 
-def image_statistics(image: Image, *, thresholds: tuple[float, ...] = ()) -> list[ChannelHistogram]:
-    """One pass over all valid pixels.
+def image_statistics(
+    image: Image, *, thresholds: tuple[float, ...] = (), sampler: Sampling | None = None
+) -> list[ChannelHistogram]:
+    """One pass over all valid pixels, which ``sampler`` sees too.
 
     Corrupt storage chunks are left out; the tiles that need them will be *failed*.
 
@@ -281,8 +305,10 @@ def image_statistics(image: Image, *, thresholds: tuple[float, ...] = ()) -> lis
     errors: list[InputError] = []
     read = 0
     for band in bands(info):
-        for _, pixels in readable_parts(image, band, errors):
+        for window, pixels in readable_parts(image, band, errors):
             _add_band(pixels, channels, info)
+            if sampler is not None:
+                sampler.add(window, pixels.values, pixels.valid)
             read += 1
     if errors and not read:
         raise errors[0]

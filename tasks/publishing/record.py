@@ -16,6 +16,7 @@ from tasks.planning.plan import RESULT_VERSION, Plan
 from tasks.planning.preview import preview_record
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
+from tasks.postprocess.step import read_changes
 from tasks.stitching.audit import SeamAudit, seam_suspicions
 from tasks.tiling.area import forward_passes
 
@@ -107,6 +108,8 @@ def build_record(
             "disk_bytes": plan.disk_bytes,
         },
         "engine": {"name": plan.engine, "precision": plan.precision, "library": plan.library},
+        "fitted": None if plan.fitted is None else plan.fitted.model_dump(),
+        "postprocess": read_changes(planned.work.run),
         "statistics": [s.model_dump() for s in plan.statistics],
         "timings": {k: round(v, 3) for k, v in timings.items()},
         "blocks": {

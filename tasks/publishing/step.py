@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.blocks.blockfile import BlockFile
 from tasks.errors import InputError
+from tasks.postprocess.step import remove_flat
 from tasks.publishing.digests import input_digest
 from tasks.publishing.publish import publish, remove_work
 from tasks.work import WorkFolder
@@ -30,4 +31,5 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
         for path in work.blocks.glob("*.blk"):
             if BlockFile(path).failures:
                 path.unlink()
+    remove_flat(work)
     remove_work(work.root, keep=work.run if record["status"] == "partial" else None)

@@ -17,11 +17,12 @@ from tasks.imagery.protocol import Image, ImageInfo
 from tasks.imagery.tolerant import read_values
 from tasks.planning.plan import Plan
 from tasks.planning.preview import open_seen
+from tasks.postprocess.step import open_finished
 from tasks.regions.measure import region_table, summarise
 from tasks.regions.scanner import PixelSizes, Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
 from tasks.regions.tables import write_regions
-from tasks.stitching.stitch import Stitch, open_stitch
+from tasks.stitching.stitch import Bands
 from tasks.work import WorkFolder
 
 SUMMARY = "summary.json"
@@ -44,7 +45,7 @@ def measure_item(work: WorkFolder) -> float:
         if plan.area is not None:
             warm_up(info, card=plan.card, sizes=sizes)  # or compiling would pass for work that grows
         begin = time.perf_counter()
-        regions = scan(image, open_stitch(plan, work.blocks), card=plan.card, sizes=sizes)
+        regions = scan(image, open_finished(plan, work), card=plan.card, sizes=sizes)
         seconds = time.perf_counter() - begin
     finally:
         image.close()
@@ -71,7 +72,7 @@ def warm_up(info: ImageInfo, *, card: Card, sizes: PixelSizes) -> None:
     scanner.finish()
 
 
-def scan(image: Image, stitch: Stitch, *, card: Card, sizes: PixelSizes) -> Regions:
+def scan(image: Image, stitch: Bands, *, card: Card, sizes: PixelSizes) -> Regions:
     """Feeds the stitched bands, with the image's values below them, to the scanner."""
     info = image.info
     scanner = RegionScanner(

@@ -11,6 +11,7 @@ from tasks.files import writing
 from tasks.imagery.writers import create_mask, mask_name
 from tasks.planning.plan import RESULT_VERSION, Plan
 from tasks.planning.preview import open_seen
+from tasks.postprocess.step import open_finished
 from tasks.stitching.audit import SeamAudit, join_seams
 from tasks.stitching.stitch import open_stitch, write_mask
 from tasks.tiling.area import tiles_by_block
@@ -63,7 +64,7 @@ def stitch_item(work: WorkFolder) -> Stitched:
             wide=plan.card.wide,
             tags=mask_tags(plan),
         )
-        write_mask(stitch, writer)
+        write_mask(open_finished(plan, work), writer)
         seams = join_seams(plan, work.blocks, axes=image.info.axes)
     finally:
         image.close()

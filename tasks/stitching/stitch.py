@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,14 @@ class Band:
     window: Window
     codes: npt.NDArray[Any]
     confidence: npt.NDArray[np.uint8]
+
+
+class Bands(Protocol):
+    """A finished mask, band by band."""
+
+    def bands(self) -> Iterator[Band]:
+        """Every band, in raster order."""
+        ...
 
 
 class Stitch:
@@ -158,7 +166,7 @@ def open_stitch(plan: Plan, directory: Path) -> Stitch:
     return Stitch(plan, directory, rows=plan.stitch_rows)
 
 
-def write_mask(stitch: Stitch, writer: MaskWriter) -> None:
+def write_mask(stitch: Bands, writer: MaskWriter) -> None:
     """Writes every band once, in raster order; removes what was written if it fails."""
     try:
         for band in one_ahead(stitch.bands()):

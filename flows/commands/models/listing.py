@@ -17,6 +17,7 @@ def list_models(as_json: Json = False, debug: Debug = False) -> None:
 
     from flows.commands.outcome import reported
     from segmodels.bundles.bundle import load_bundle, shipped_bundles
+    from segmodels.methods.names import CLASSICAL
 
     with reported(debug=debug, as_json=as_json):
         cards = [load_bundle(name).card for name in shipped_bundles()]
@@ -45,3 +46,6 @@ def list_models(as_json: Json = False, debug: Debug = False) -> None:
         channels, classes = ", ".join(ch.name for ch in c.channels), ", ".join(k.name for k in c.classes)
         table.add_row(*map(escape, (c.name, axes, channels, classes, c.description)))
     Console().print(table)
+    Console().print(
+        f"\nMethods for any image, without training: {', '.join(CLASSICAL)}", highlight=False, markup=False
+    )

@@ -48,6 +48,7 @@ def show(
         ("tile, overlap", f"{by(card.tile)}, {_overlap(card)}; stride {card.stride}"),
         ("receptive radius", by(card.receptive_radius or ())),
         ("blend, padding", f"{card.blend}, {card.padding}"),
+        ("post-processing", "; ".join(f"{s.kind} of {s.class_name}" for s in card.postprocess)),
         ("licence", card.licence),
         ("trained on", card.training.data),
         ("trained by", card.training.command),

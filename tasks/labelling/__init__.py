@@ -1,0 +1,1 @@
+"""Training-ready data sets from finished runs, for a person to correct."""

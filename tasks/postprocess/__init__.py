@@ -1,0 +1,1 @@
+"""Global steps on the stitched mask: largest component, minimum size, holes."""

@@ -1,0 +1,10 @@
+"""The Prefect face of this step: small arguments in, a small answer out."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.postprocess.step import postprocess_item
+
+postprocess_item_task = task(name="postprocess", cache_policy=NO_CACHE, persist_result=False)(
+    postprocess_item
+)
