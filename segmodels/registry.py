@@ -19,13 +19,13 @@ def list_models() -> list[str]:
     return sorted(_ARCHITECTURES)
 
 
-def build(name: str, *, channels: int, logits: int, **options: Any) -> keras.Model:
+def build(name: str, *, channels: int, classes: int, **options: Any) -> keras.Model:
     """Builds an architecture.
 
     Args:
         name: One of :func:`list_models`.
         channels: Input channels.
-        logits: Output channels.
+        classes: Output channels: one per class, or 1 for a sigmoid.
         options: The architecture's own settings.
 
     Raises:
@@ -33,4 +33,4 @@ def build(name: str, *, channels: int, logits: int, **options: Any) -> keras.Mod
     """
     if name not in _ARCHITECTURES:
         raise ValueError(f"there is no architecture {name!r}; there are {', '.join(list_models())}")
-    return _ARCHITECTURES[name](channels=channels, logits=logits, **options)
+    return _ARCHITECTURES[name](channels=channels, classes=classes, **options)

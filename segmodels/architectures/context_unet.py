@@ -23,8 +23,8 @@ SURROUNDINGS_STRIDE = 4
 def context_unet(
     *,
     channels: int,
-    logits: int,
-    ndims: Literal[2, 3] = 3,
+    classes: int,
+    ndim: Literal[2, 3] = 3,
     filters: Sequence[int] = (16, 24, 32),
     surroundings: int = 16,
     name: str = "context_unet",
@@ -33,14 +33,14 @@ def context_unet(
 
     Args:
         channels: Input channels.
-        logits: Output channels.
-        ndims: Spatial axes.
+        classes: Output channels.
+        ndim: Spatial axes.
         filters: Width of each level of the U-Net from the top, the bottleneck last.
         surroundings: Width of the convolutions over the surroundings.
         name: Name of the model.
 
     Returns:
-        ``(batch, *spatial, channels)`` → ``(batch, *spatial, logits)``, float32 logits, for
+        ``(batch, *spatial, channels)`` → ``(batch, *spatial, classes)``, float32 logits, for
         spatial sizes that are multiples of 4 and of the U-Net's stride.
 
     Raises:
@@ -51,11 +51,11 @@ def context_unet(
 
     if len(filters) < 2 or stride_of(filters) % SURROUNDINGS_STRIDE:
         raise ValueError(f"filters needs three levels or more, the bottleneck included, not {tuple(filters)}")
-    convolution = layers.Conv2D if ndims == 2 else layers.Conv3D
-    transposed = layers.Conv2DTranspose if ndims == 2 else layers.Conv3DTranspose
-    maximum = layers.MaxPooling2D if ndims == 2 else layers.MaxPooling3D
-    mean = layers.AveragePooling2D if ndims == 2 else layers.AveragePooling3D
-    enlarge = layers.UpSampling2D if ndims == 2 else layers.UpSampling3D
+    convolution = layers.Conv2D if ndim == 2 else layers.Conv3D
+    transposed = layers.Conv2DTranspose if ndim == 2 else layers.Conv3DTranspose
+    maximum = layers.MaxPooling2D if ndim == 2 else layers.MaxPooling3D
+    mean = layers.AveragePooling2D if ndim == 2 else layers.AveragePooling3D
+    enlarge = layers.UpSampling2D if ndim == 2 else layers.UpSampling3D
 
     def conv(x: keras.KerasTensor, width: int, label: str, *, dilation: int = 1) -> keras.KerasTensor:
         return convolution(
@@ -68,7 +68,7 @@ def context_unet(
             name=label,
         )(x)
 
-    inputs = keras.Input((None,) * ndims + (channels,), name="image")
+    inputs = keras.Input((None,) * ndim + (channels,), name="image")
     small = mean(SURROUNDINGS_STRIDE, name="around")(inputs)
     peak = maximum(7, strides=1, padding="same", name="around_peak")(small)
     peak = mean(5, strides=1, padding="same", name="around_peak_smooth")(peak)
@@ -92,5 +92,5 @@ def context_unet(
         x = transposed(width, 2, strides=2, name=f"up{i}")(x)
         x = layers.Concatenate(name=f"skip{i}")([x, skips[i]])
         x = conv(conv(x, width, f"up{i}_conv1"), width, f"up{i}_conv2")
-    outputs = convolution(logits, 1, name="logits", dtype="float32")(x)
+    outputs = convolution(classes, 1, name="logits", dtype="float32")(x)
     return keras.Model(inputs, outputs, name=name)

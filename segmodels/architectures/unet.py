@@ -24,8 +24,8 @@ def stride_of(filters: Sequence[int]) -> int:
 def unet(
     *,
     channels: int,
-    logits: int,
-    ndims: Literal[2, 3] = 2,
+    classes: int,
+    ndim: Literal[2, 3] = 2,
     filters: Sequence[int] = (32, 64, 128, 256, 512),
     norm: Norm = "batch",
     dropout: float = 0.0,
@@ -36,8 +36,8 @@ def unet(
 
     Args:
         channels: Input channels.
-        logits: Output channels: one per class, or 1 for a sigmoid.
-        ndims: Spatial axes.
+        classes: Output channels: one per class, or 1 for a sigmoid.
+        ndim: Spatial axes.
         filters: Width of each level from the top, the bottleneck last; at least two.
         norm: ``batch`` (momentum 0.9, so that running statistics arrive in a short
             training, and a prediction does not depend on the rest of its tile),
@@ -47,7 +47,7 @@ def unet(
         name: Name of the model.
 
     Returns:
-        ``(batch, *spatial, channels)`` → ``(batch, *spatial, logits)``, float32 logits.
+        ``(batch, *spatial, channels)`` → ``(batch, *spatial, classes)``, float32 logits.
 
     Raises:
         ValueError: A size is no multiple of the stride, or the widths make no U-Net.
@@ -55,19 +55,19 @@ def unet(
     import keras
     from keras import layers
 
-    if ndims not in (2, 3):
-        raise ValueError(f"a U-Net has 2 or 3 spatial axes, not {ndims}")
+    if ndim not in (2, 3):
+        raise ValueError(f"a U-Net has 2 or 3 spatial axes, not {ndim}")
     if len(filters) < 2 or min(filters) < 1:
         raise ValueError(
             f"filters needs one width per level and one for the bottleneck, not {tuple(filters)}"
         )
-    shape = tuple(size) if size is not None else (None,) * ndims
+    shape = tuple(size) if size is not None else (None,) * ndim
     stride = stride_of(filters)
-    if len(shape) != ndims or any(s is not None and (s < 1 or s % stride) for s in shape):
-        raise ValueError(f"size {shape} must be {ndims} multiples of the stride {stride}")
-    convolution = layers.Conv2D if ndims == 2 else layers.Conv3D
-    transposed = layers.Conv2DTranspose if ndims == 2 else layers.Conv3DTranspose
-    pooling = layers.MaxPooling2D if ndims == 2 else layers.MaxPooling3D
+    if len(shape) != ndim or any(s is not None and (s < 1 or s % stride) for s in shape):
+        raise ValueError(f"size {shape} must be {ndim} multiples of the stride {stride}")
+    convolution = layers.Conv2D if ndim == 2 else layers.Conv3D
+    transposed = layers.Conv2DTranspose if ndim == 2 else layers.Conv3DTranspose
+    pooling = layers.MaxPooling2D if ndim == 2 else layers.MaxPooling3D
 
     def level(x: keras.KerasTensor, width: int, label: str) -> keras.KerasTensor:
         for i in (1, 2):
@@ -102,5 +102,5 @@ def unet(
         x = layers.Concatenate(name=f"skip{i}")([skips[i], x])
         x = level(x, width, f"decode{i}")
     # float32 even under a mixed policy: blending and losses need whole logits
-    outputs = convolution(logits, 1, dtype="float32", name="logits")(x)
+    outputs = convolution(classes, 1, dtype="float32", name="logits")(x)
     return keras.Model(inputs, outputs, name=name)
