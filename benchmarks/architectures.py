@@ -141,7 +141,7 @@ def measure(entry: Entry) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder) / "bundle", card=made, model=model, golden_input=golden)
         engine = open_engine(bundle, batch=1, tile=tile)
-    x = rng.normal(size=engine.shape).astype(np.float32)
+    x = np.ascontiguousarray(rng.normal(size=(1, *tile, channels)), np.float32)
     engine.logits(x)
     best, begin = np.inf, time.perf_counter()
     while time.perf_counter() - begin < SECONDS:

@@ -94,7 +94,8 @@ def features(
         return made[layer.name]
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        y = layer(*inputs, **options)
+        # A batch norm's call is recorded with ``mask=None``, which the norm in its place does not know.
+        y = layer(*inputs, **{key: value for key, value in options.items() if value is not None})
         if source.application == "VGG16" and norm != "none" and "_conv" in layer.name:
             y = norm_layer(norm, int(y.shape[-1]), f"{layer.name}_norm")(y)
             y = keras.layers.Activation("relu", name=f"{layer.name}_relu")(y)

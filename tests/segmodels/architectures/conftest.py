@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,16 @@ def variants() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def narrow() -> Builder:
-    """Builds a variant by name; its weights and running statistics are as after a training."""
+    """A variant by name, built once and not to be trained; its running statistics are as after a training."""
 
-    def make(variant: str, *, channels: int = 1, classes: int = 3, **options: Any) -> Any:
+    @cache
+    def make(variant: str, *, channels: int = 1, classes: int = 3) -> Any:
         import keras
 
         from segmodels.registry import build
 
         keras.utils.set_random_seed(sum(map(ord, variant)))
-        given = {**NARROW[variant], **options}
-        model = build(variant.split()[0], channels=channels, classes=classes, **given)
+        model = build(variant.split()[0], channels=channels, classes=classes, **NARROW[variant])
         rng = np.random.default_rng(0)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -71,4 +72,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every variant for a test that names ``variant``."""
     chosen = any("variant" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "variant" in metafunc.fixturenames and not chosen:
-        metafunc.parametrize("variant", sorted(NARROW))
+        # Deep backbones take seconds to build at any width.
+        slow = [v for v in sorted(NARROW) if v.endswith(("resnet50", "mobilenet_v2"))]
+        quick = [v for v in sorted(NARROW) if v not in slow]
+        metafunc.parametrize("variant", [*quick, *(pytest.param(v, marks=pytest.mark.slow) for v in slow)])

@@ -68,6 +68,7 @@ def test_saved_loaded_in_safe_mode_folded_the_same_logits(narrow, variant, tmp_p
     np.testing.assert_allclose(run(folded, x), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.slow
 def test_logits_are_float32_under_mixed_bfloat16(narrow, variant, tmp_path):
     model = plain(narrow(variant))
     model.save(tmp_path / "model.keras")

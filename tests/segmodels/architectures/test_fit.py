@@ -12,7 +12,6 @@ import pytest
 from skimage.io import imread
 from skimage.segmentation import find_boundaries
 
-
 SIDE, CLASSES = 64, 3
 #: Steps until a network must know its crops; it is looked at every few steps and stops when it does.
 STEPS, EVERY = 600, 25
