@@ -101,7 +101,9 @@ def _measure_apart(entry: Entry, file: Path) -> None:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
     }
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)
+    with tempfile.TemporaryDirectory(dir=file.parent) as cache:
+        variables["XDG_CACHE_HOME"] = cache  # converted models of half a gigabyte, which nobody needs again
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         print(f"{file.stem} failed:\n{done.stderr[-1000:]}", file=sys.stderr)
         return
