@@ -97,11 +97,7 @@ def load_keras_file(path: Path, *, policy: str = "float32") -> Any:
 
     for name in _ours(path):
         if keras.saving.get_registered_object(name) is None:
-            raise BundleError(
-                f"{path} names {name!r}, which this version of segmodels does not have; install the version "
-                "that wrote the bundle, or a newer one."
-            )
-
+            raise _too_new(path, name)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
@@ -112,11 +108,11 @@ def load_keras_file(path: Path, *, policy: str = "float32") -> Any:
     for layer in model._flatten_layers():
         layer.dtype_policy = policy
     for tensor in model.outputs:
-        _keep_exact(model, tensor)
+        _keep_exact(tensor)
     return model
 
 
-def _keep_exact(model: Any, tensor: Any) -> None:
+def _keep_exact(tensor: Any) -> None:
     """Computes the logits in float32: eight bits of mantissa are too few for one.
 
     What only crops or resizes them comes after the layer that makes them, so all of that is exact too.
@@ -125,7 +121,7 @@ def _keep_exact(model: Any, tensor: Any) -> None:
         layer = tensor._keras_history.operation
         layer.dtype_policy = "float32"
         sources = layer._inbound_nodes[tensor._keras_history.node_index].input_tensors
-        if layer.weights or not sources or tensor is model.inputs[0]:
+        if layer.weights or not sources:
             return
         tensor = sources[0]
 
@@ -134,10 +130,14 @@ def _import_ours(path: Path, module: str) -> None:
     try:
         import_module(module)
     except ModuleNotFoundError as error:
-        raise BundleError(
-            f"{path} needs {module}, which this version of segmodels does not have; install the version that "
-            "wrote the bundle, or a newer one."
-        ) from error
+        raise _too_new(path, module) from error
+
+
+def _too_new(path: Path, what: str) -> BundleError:
+    return BundleError(
+        f"{path} names {what}, which this version of segmodels does not have; install the version that wrote "
+        "the bundle, or a newer one."
+    )
 
 
 def _ours(path: Path) -> set[str]:

@@ -33,7 +33,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "segnet": {"filters": (4, 6, 8), "convolutions": (2, 2, 1)},
     "unet": {"filters": (4, 6, 8)},
     "unet 3-D": {"filters": (4, 6, 8), "ndim": 3, "norm": "group"},
-    "unet gate": {"filters": (4, 6, 8), "attention": "gate"},
+    "unet gate": {"filters": (4, 6, 8), "attention": "gate", "norm": "instance"},
     "unet scse": {"filters": (4, 6, 8), "attention": "scse"},
 }
 

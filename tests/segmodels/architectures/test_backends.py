@@ -26,9 +26,8 @@ assert keras.backend.backend() == sys.argv[2]
 for file in sorted(Path(sys.argv[1]).glob("*.keras")):
     model = load_keras_file(file)
     with np.load(file.with_suffix(".npz")) as known:
-        for i in range(len(known.files) // 2):
-            found = keras.ops.convert_to_numpy(model(known[f"x{i}"], training=False))
-            print(file.stem, known[f"x{i}"].shape, np.abs(found - known[f"y{i}"]).max(), sep=";")
+        found = keras.ops.convert_to_numpy(model(known["x"], training=False))
+        print(file.stem, np.abs(found - known["y"]).max(), sep=";")
 """
 
 
@@ -37,17 +36,13 @@ for file in sorted(Path(sys.argv[1]).glob("*.keras")):
 def test_the_same_logits_as_on_tensorflow(narrow, variants, tmp_path, library):
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    expected = 0
     for variant in variants:
         model = plain(narrow(variant))
-        sizes = [(64, 32), (9, 18)] if len(model.input_shape) == 4 else [(5, 16, 9)]
-        arrays = {}
-        for i, size in enumerate(sizes):
-            x = np.random.default_rng(i).normal(size=(1, *size, 1)).astype(np.float32)
-            arrays |= {f"x{i}": x, f"y{i}": np.asarray(model(x, training=False))}
-            expected += 1
-        model.save(tmp_path / f"{variant.replace(' ', '-')}.keras")
-        np.savez(tmp_path / f"{variant.replace(' ', '-')}.npz", **arrays)
+        size = (9, 33) if len(model.input_shape) == 4 else (5, 16, 9)
+        x = np.random.default_rng(0).normal(size=(1, *size, 1)).astype(np.float32)
+        file = tmp_path / variant.replace(" ", "-")
+        model.save(file.with_suffix(".keras"))
+        np.savez(file.with_suffix(".npz"), x=x, y=np.asarray(model(x, training=False)))
     root = Path(__file__).resolve().parents[3]
     environment = {**os.environ, "KERAS_BACKEND": library, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
@@ -58,7 +53,6 @@ def test_the_same_logits_as_on_tensorflow(narrow, variants, tmp_path, library):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split(";") for line in done.stdout.splitlines()]
-    assert len(lines) == expected
-    worst = {name: float(difference) for name, _, difference in lines}
+    worst = {name: float(value) for name, value in (line.split(";") for line in done.stdout.splitlines())}
+    assert len(worst) == len(variants)
     assert max(worst.values()) <= 1e-3, worst
