@@ -13,6 +13,7 @@ import pytest
 NARROW: dict[str, dict[str, Any]] = {
     "context_unet": {"filters": (4, 6, 8), "surroundings": 4, "ndim": 2},
     "context_unet 3-D": {"filters": (4, 6, 8), "surroundings": 4, "ndim": 3},
+    "deeplab_v3 plain": {"backbone": "plain", "width": 1 / 32, "output_stride": 8},
     "deeplab_v3 resnet50": {"backbone": "resnet50", "width": 1 / 16},
     "deeplab_v3_plus mobilenet_v2": {"backbone": "mobilenet_v2", "width": 1 / 8},
     "deeplab_v3_plus plain": {"backbone": "plain", "width": 1 / 16},

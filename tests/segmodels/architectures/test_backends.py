@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segmodels.registry import list_models
 from segmodels.supervision import plain
 
 COMPARE = """
@@ -26,8 +27,8 @@ assert keras.backend.backend() == sys.argv[2]
 for file in sorted(Path(sys.argv[1]).glob("*.keras")):
     model = load_keras_file(file)
     with np.load(file.with_suffix(".npz")) as known:
-        found = keras.ops.convert_to_numpy(model(known["x"], training=False))
-        print(file.stem, np.abs(found - known["y"]).max(), sep=";")
+        found = model.predict(known["x"], verbose=0)  # compiled as a whole, which costs JAX the least
+        print(file.stem, float(np.abs(found - known["y"]).max()), sep=";", flush=True)
 """
 
 
@@ -36,7 +37,10 @@ for file in sorted(Path(sys.argv[1]).glob("*.keras")):
 def test_the_same_logits_as_on_tensorflow(narrow, variants, tmp_path, library):
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    for variant in variants:
+    # What keras.applications gives is tested on all of them by Keras, and takes JAX minutes to build.
+    chosen = [v for v in variants if not v.endswith(("resnet50", "mobilenet_v2"))]
+    assert {v.split()[0] for v in chosen} == set(list_models())
+    for variant in chosen:
         model = plain(narrow(variant))
         size = (9, 33) if len(model.input_shape) == 4 else (5, 16, 9)
         x = np.random.default_rng(0).normal(size=(1, *size, 1)).astype(np.float32)
@@ -54,5 +58,5 @@ def test_the_same_logits_as_on_tensorflow(narrow, variants, tmp_path, library):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     worst = {name: float(value) for name, value in (line.split(";") for line in done.stdout.splitlines())}
-    assert len(worst) == len(variants)
+    assert len(worst) == len(chosen)
     assert max(worst.values()) <= 1e-3, worst
