@@ -10,7 +10,7 @@ from segmodels.supervision import plain
 pytest.importorskip("openvino")
 
 #: Variants whose layers are all in others too.
-LIKE_ANOTHER = {"fcn16 plain", "fcn32 plain", "context_unet 3-D", "deeplab_v3_plus plain"}
+LIKE_ANOTHER = {"deeplab_v3 plain", "fcn16 plain", "fcn32 plain", "context_unet 3-D", "deeplab_v3_plus plain"}
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_openvino_gives_the_logits_of_keras(narrow, variants, tmp_path):
         model = plain(narrow(variant))
         file = tmp_path / f"{variant.replace(' ', '-')}.xml"
         convert_model(model, str(file))
-        sizes = [(1, 1), (33, 18), (64, 96)] if len(model.input_shape) == 4 else [(1, 1, 1), (5, 18, 9)]
+        sizes = [(1, 1), (33, 50)] if len(model.input_shape) == 4 else [(1, 1, 1), (5, 18, 9)]
         for size in sizes:
             x = np.random.default_rng(2).normal(size=(2, *size, 1)).astype(np.float32)
             expected = np.asarray(model(x, training=False))
