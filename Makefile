@@ -9,7 +9,7 @@ COMPILE := $(RUN) uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --no-header \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test test-fast chaos lint types bench bench-peers lock clean clean-all
+.PHONY: help demo test test-fast chaos lint types bench bench-peers models-table lock clean clean-all
 
 help:
 	@echo "make demo       install into .venv and segment two real images into demo-out/"
@@ -20,6 +20,7 @@ help:
 	@echo "make types      types of the code (mypy)"
 	@echo "make bench      measure this machine; ROWS=startup,noop SCALE=0.25 REPEATS=1 for less (docs/benchmarks.md)"
 	@echo "make bench-peers  the same network through MONAI, installed into .venv-peers (Python 3.11; needs a C++ compiler)"
+	@echo "make models-table  parameters, stride, radius and speed of every architecture, into docs/models.md"
 	@echo "make lock       write requirements*.txt again from pyproject.toml; UPGRADE=1 takes the newest"
 	@echo "make clean      remove what the tools and the demo left; clean-all removes .venv too"
 
@@ -56,6 +57,10 @@ bench:
 bench-peers:
 	@./.ci/install dev
 	@$(RUN) benchmarks.peers $(BENCH_OPTIONS)
+
+models-table:
+	@./.ci/install dev
+	@$(RUN) benchmarks.architectures $(if $(AGAIN),--again)
 
 # The widest set first; the others are held to its versions, so that no two files disagree.
 lock:

@@ -97,7 +97,7 @@ def _unet(
     keras.utils.set_random_seed(7)
     x = ((values.astype(np.float32) - SCALE.offset) / SCALE.divisor)[None].astype(np.float32)
     model = build(
-        "unet", channels=len(made.channels), logits=made.logits, ndims=made.ndims[0], filters=filters
+        "unet", channels=len(made.channels), classes=made.logits, ndim=made.ndims[0], filters=filters
     )
     _sharpen(model, filters[0])
     _set_norms(model, x)

@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from segmodels.bundles.write import write_bundle
     from segmodels.engines.base import Engine
     from segmodels.engines.opening import open_engine
-    from segmodels.registry import build, list_models
+    from segmodels.registry import build, list_backbones, list_models, stride
 
 _HOMES = {
     "Bundle": "segmodels.bundles.bundle",
     "Card": "segmodels.bundles.card",
     "Engine": "segmodels.engines.base",
     "build": "segmodels.registry",
+    "list_backbones": "segmodels.registry",
     "list_models": "segmodels.registry",
     "load_bundle": "segmodels.bundles.bundle",
     "open_engine": "segmodels.engines.opening",
     "shipped_bundles": "segmodels.bundles.bundle",
+    "stride": "segmodels.registry",
     "write_bundle": "segmodels.bundles.write",
 }
 
@@ -34,10 +36,12 @@ __all__ = [
     "Card",
     "Engine",
     "build",
+    "list_backbones",
     "list_models",
     "load_bundle",
     "open_engine",
     "shipped_bundles",
+    "stride",
     "write_bundle",
 ]
 

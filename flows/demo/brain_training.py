@@ -206,7 +206,7 @@ def train_brain(
     recipe = recipe or Recipe()
     t1, truth, card = brain.brain_t1(), brain.brain_truth(), brain_card()
     heads = Heads(t1, truth, card=card, recipe=recipe, seed=seed)
-    options: dict[str, Any] = {"channels": 1, "logits": 3, "ndims": 3, "filters": FILTERS}
+    options: dict[str, Any] = {"channels": 1, "classes": 3, "ndim": 3, "filters": FILTERS}
     weights: list[npt.NDArray[np.float32]] = []
     minutes = 0.0
     for policy, schedule in (

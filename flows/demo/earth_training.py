@@ -101,7 +101,7 @@ def train_earth(
     image, truth, card = earth.earth_rgb(), earth.earth_truth(), earth_card()
     normalise = make_normaliser(card, [Histogram.of(image[..., c]) for c in range(3)])
     rows, west, band = slice(0, earth.SHAPE[0]), slice(0, earth.EAST), EARTH_VALIDATION
-    options: dict[str, Any] = {"channels": 3, "logits": 3, "ndims": 2, "filters": EARTH_FILTERS}
+    options: dict[str, Any] = {"channels": 3, "classes": 3, "ndim": 2, "filters": EARTH_FILTERS}
     model = build("unet", **options)
     halo = 64
 

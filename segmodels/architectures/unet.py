@@ -1,8 +1,7 @@
 """U-Net (Ronneberger et al. 2015; Çiçek et al. 2016 in 3-D), any number of levels.
 
 Each level has two convolutions; the skip is what they give *before* pooling; below the
-last level sits a bottleneck. Convolutions pad with zeros, so the output has the input's
-shape for spatial sizes that are multiples of :func:`stride_of`. The head emits logits.
+last level sits a bottleneck. Convolutions pad with zeros, so nothing shrinks.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from segmodels.architectures.attention import Attention, check_attention, gate, scse
+from segmodels.architectures.parts import Norm, Parts
+
 if TYPE_CHECKING:
     import keras
-
-Norm = Literal["batch", "group", "none"]
 
 
 def stride_of(filters: Sequence[int]) -> int:
@@ -24,83 +24,60 @@ def stride_of(filters: Sequence[int]) -> int:
 def unet(
     *,
     channels: int,
-    logits: int,
-    ndims: Literal[2, 3] = 2,
+    classes: int,
+    ndim: Literal[2, 3] = 2,
     filters: Sequence[int] = (32, 64, 128, 256, 512),
+    attention: Attention | None = None,
+    size: Sequence[int | None] | None = None,
     norm: Norm = "batch",
     dropout: float = 0.0,
-    size: Sequence[int | None] | None = None,
     name: str = "unet",
 ) -> keras.Model:
     """Builds a U-Net.
 
     Args:
         channels: Input channels.
-        logits: Output channels: one per class, or 1 for a sigmoid.
-        ndims: Spatial axes.
+        classes: Output channels: one per class, or 1 for a sigmoid.
+        ndim: Spatial axes.
         filters: Width of each level from the top, the bottleneck last; at least two.
-        norm: ``batch`` (momentum 0.9, so that running statistics arrive in a short
-            training, and a prediction does not depend on the rest of its tile),
-            ``group`` (at most 8 groups) or ``none``.
+        attention: ``gate`` weights each skip, ``scse`` each decoder level; None does neither.
+        size: Fixed spatial shape, or None for any.
+        norm: Of the features; see :class:`segmodels.architectures.parts.Parts`.
         dropout: Rate after the bottleneck.
-        size: Fixed spatial shape, or None for any multiple of the stride.
         name: Name of the model.
 
     Returns:
-        ``(batch, *spatial, channels)`` → ``(batch, *spatial, logits)``, float32 logits.
+        ``(batch, *spatial, channels)`` → ``(batch, *spatial, classes)``, float32 logits.
 
     Raises:
-        ValueError: A size is no multiple of the stride, or the widths make no U-Net.
+        ValueError: The options make no U-Net.
     """
-    import keras
     from keras import layers
 
-    if ndims not in (2, 3):
-        raise ValueError(f"a U-Net has 2 or 3 spatial axes, not {ndims}")
+    parts = Parts(ndim, norm)
+    check_attention(attention)
     if len(filters) < 2 or min(filters) < 1:
         raise ValueError(
             f"filters needs one width per level and one for the bottleneck, not {tuple(filters)}"
         )
-    shape = tuple(size) if size is not None else (None,) * ndims
-    stride = stride_of(filters)
-    if len(shape) != ndims or any(s is not None and (s < 1 or s % stride) for s in shape):
-        raise ValueError(f"size {shape} must be {ndims} multiples of the stride {stride}")
-    convolution = layers.Conv2D if ndims == 2 else layers.Conv3D
-    transposed = layers.Conv2DTranspose if ndims == 2 else layers.Conv3DTranspose
-    pooling = layers.MaxPooling2D if ndims == 2 else layers.MaxPooling3D
 
     def level(x: keras.KerasTensor, width: int, label: str) -> keras.KerasTensor:
-        for i in (1, 2):
-            x = convolution(
-                width,
-                3,
-                padding="same",
-                use_bias=norm == "none",
-                kernel_initializer="he_normal",
-                name=f"{label}_conv{i}",
-            )(x)
-            if norm == "batch":
-                x = layers.BatchNormalization(momentum=0.9, name=f"{label}_norm{i}")(x)
-            elif norm == "group":
-                groups = next(g for g in range(min(8, width), 0, -1) if width % g == 0)
-                x = layers.GroupNormalization(groups, name=f"{label}_norm{i}")(x)
-            x = layers.Activation("relu", name=f"{label}_relu{i}")(x)
-        return x
+        return parts.convolve(parts.convolve(x, width, label, 1), width, label, 2)
 
-    inputs = keras.Input((*shape, channels), name="image")
-    x = inputs
+    image, x = parts.start(channels, size, stride_of(filters))
     skips = []
     for i, width in enumerate(filters[:-1]):
         x = level(x, width, f"down{i}")
         skips.append(x)
-        x = pooling(2, name=f"pool{i}")(x)
+        x = parts.layer("MaxPooling")(2, name=f"pool{i}")(x)
     x = level(x, filters[-1], "bottleneck")
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
+    x = parts.drop(x, dropout)
+    enlarge = parts.layer("ConvTranspose")
     for i, width in reversed(list(enumerate(filters[:-1]))):
-        x = transposed(width, 2, strides=2, padding="same", kernel_initializer="he_normal", name=f"up{i}")(x)
-        x = layers.Concatenate(name=f"skip{i}")([skips[i], x])
+        x = enlarge(width, 2, strides=2, padding="same", kernel_initializer="he_normal", name=f"up{i}")(x)
+        skip = gate(parts, skips[i], x, f"decode{i}") if attention == "gate" else skips[i]
+        x = layers.Concatenate(name=f"skip{i}")([skip, x])
         x = level(x, width, f"decode{i}")
-    # float32 even under a mixed policy: blending and losses need whole logits
-    outputs = convolution(logits, 1, dtype="float32", name="logits")(x)
-    return keras.Model(inputs, outputs, name=name)
+        if attention == "scse":
+            x = scse(parts, x, f"decode{i}")
+    return parts.finish(image, parts.head(x, classes), name=name)

@@ -21,6 +21,8 @@ _PLAIN = {
     "__ellipsis__",
     "__slice__",
 }
+#: The only modules of ours that a file may have imported: they register classes and do nothing else.
+_OURS = ("segmodels.layers", "segmodels.losses")
 #: Layers that hold code, load files, or unpickle.
 _UNSAFE = {
     "Lambda",
@@ -90,8 +92,15 @@ def load_keras_file(path: Path, *, policy: str = "float32") -> Any:
         BundleError: If the file is unsafe or cannot be loaded.
     """
     for module in inspect_keras_file(path):
-        import_module(module)
+        _import_ours(path, module)
     import keras
+
+    for name in _ours(path):
+        if keras.saving.get_registered_object(name) is None:
+            raise BundleError(
+                f"{path} names {name!r}, which this version of segmodels does not have; install the version "
+                "that wrote the bundle, or a newer one."
+            )
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -103,9 +112,40 @@ def load_keras_file(path: Path, *, policy: str = "float32") -> Any:
     for layer in model._flatten_layers():
         layer.dtype_policy = policy
     for tensor in model.outputs:
-        # The last layer stays exact: eight bits of mantissa are too few for a logit.
-        tensor._keras_history.operation.dtype_policy = "float32"
+        _keep_exact(model, tensor)
     return model
+
+
+def _keep_exact(model: Any, tensor: Any) -> None:
+    """Computes the logits in float32: eight bits of mantissa are too few for one.
+
+    What only crops or resizes them comes after the layer that makes them, so all of that is exact too.
+    """
+    while True:
+        layer = tensor._keras_history.operation
+        layer.dtype_policy = "float32"
+        sources = layer._inbound_nodes[tensor._keras_history.node_index].input_tensors
+        if layer.weights or not sources or tensor is model.inputs[0]:
+            return
+        tensor = sources[0]
+
+
+def _import_ours(path: Path, module: str) -> None:
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        raise BundleError(
+            f"{path} needs {module}, which this version of segmodels does not have; install the version that "
+            "wrote the bundle, or a newer one."
+        ) from error
+
+
+def _ours(path: Path) -> set[str]:
+    """Registered names of ours that a file asks for."""
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    names = (str(node.get("registered_name")) for node in _named(config))
+    return {name for name in names if name.startswith("segmodels>")}
 
 
 def _named(node: Any) -> Iterator[dict[str, Any]]:
@@ -128,7 +168,7 @@ def _allowed(path: Path, node: dict[str, Any]) -> str | None:
             f"{path} contains {name}, which can run code or read files; rebuild the model from plain layers."
         )
     if str(node.get("registered_name")).startswith("segmodels>"):
-        if module is None or str(module).startswith("segmodels."):
+        if module is None or any(module == m or str(module).startswith(f"{m}.") for m in _OURS):
             return module
     elif module == "keras" or any(module == m or str(module).startswith(f"{m}.") for m in _KERAS):
         return None

@@ -24,6 +24,7 @@ from segmodels.engines.backend import Run
 from segmodels.errors import BundleError
 from segmodels.methods.method import Linear, NormalisedDifference, read_method
 from segmodels.receptive import receptive_radius
+from segmodels.supervision import plain
 
 
 def write_bundle(
@@ -45,8 +46,8 @@ def write_bundle(
     Args:
         directory: The bundle's folder; it must not exist, unless ``overwrite``.
         card: Its card; ``digests`` are filled in here.
-        model: A Keras model whose input is ``(None, None, …, channels)``; exactly one of ``model``,
-            ``method`` and ``onnx`` is given.
+        model: A Keras model whose input is ``(None, None, …, channels)``, of several outputs the first
+            alone; exactly one of ``model``, ``method`` and ``onnx`` is given.
         method: A per-pixel method.
         onnx: An ONNX file without external data, channels first or last.
         golden_input: One or two small inputs, normalised, ``(b, *tile, channels)`` float32.
@@ -58,6 +59,8 @@ def write_bundle(
     target = Path(directory).absolute()
     if sum(given is not None for given in (model, method, onnx)) != 1:
         raise BundleError("A bundle holds a model, a method or an ONNX file; give exactly one of them.")
+    if model is not None:
+        model = plain(model)  # what a training needs besides is no part of a bundle
     _check(target, card, model, method, golden_input, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from typing import Any
 
 
 def main(path: str, digest: str, file: str) -> None:
@@ -16,10 +17,17 @@ def main(path: str, digest: str, file: str) -> None:
     bundle = load_bundle(path)
     if bundle.digest != digest:
         raise SystemExit(f"{path} changed while it was being converted; run again")
-    ov = import_openvino()
+    import_openvino()
     use_keras("tensorflow")
+    convert_model(load_keras_file(bundle.model_path), file)
+
+
+def convert_model(model: Any, file: str) -> None:
+    """Writes a Keras model on TensorFlow, of any batch and tile size, as ``FILE.xml`` and ``FILE.bin``."""
+    from segmodels.engines.on_openvino import import_openvino
+
+    ov = import_openvino()
     _repair_converter()
-    model = load_keras_file(bundle.model_path)
     with tempfile.TemporaryDirectory() as folder:
         exported = f"{folder}/exported.xml"
         model.export(exported, format="openvino", verbose=False)

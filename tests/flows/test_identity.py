@@ -93,7 +93,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
             stride=4,
             agreement=0.98,  # untrained: many near ties
         )
-        model = build("context_unet", channels=1, logits=3, ndims=ndims, filters=(4, 8, 8))
+        model = build("context_unet", channels=1, classes=3, ndim=ndims, filters=(4, 8, 8))
         head = model.get_layer("logits")
         # Untrained logits hardly differ: spread them, so that bfloat16 keeps their order.
         head.set_weights([40 * w for w in head.get_weights()])

@@ -247,6 +247,9 @@ def keras_zip(path, config, **members):
         {"module": "os", "class_name": "system", "registered_name": "segmodels>system"},
         {"module": "keras_evil", "class_name": "Layer"},
         {"module": "mine", "class_name": "Layer", "registered_name": "mine>Layer"},
+        # Modules of ours that register no classes may do other things when they are imported or called.
+        {"module": "segmodels.engines.convert", "class_name": "main", "registered_name": "segmodels>main"},
+        {"module": "segmodels.layers_evil", "class_name": "Layer", "registered_name": "segmodels>Layer"},
     ],
 )
 def test_only_classes_of_keras_and_segmodels_are_let_in(tmp_path, node):
@@ -259,6 +262,42 @@ def test_registered_segmodels_classes_are_imported_first(tmp_path):
     node = {"module": "segmodels.losses", "class_name": "Loss", "registered_name": "segmodels>Loss"}
     config = {"module": "keras", "class_name": "Sequential", "config": [node]}
     assert inspect_keras_file(keras_zip(tmp_path / "model.keras", config)) == ["segmodels.losses"]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"module": "segmodels.layers.sizes", "class_name": "ops", "registered_name": "segmodels>ops"},
+        {"module": "segmodels.losses", "class_name": "Sequence", "registered_name": "segmodels>Sequence"},
+        {"module": "segmodels.layers.of_the_future", "class_name": "X", "registered_name": "segmodels>X"},
+        {"module": None, "class_name": "X", "registered_name": "segmodels>X"},
+    ],
+)
+def test_of_our_modules_only_registered_classes_are_let_in(tmp_path, monkeypatch, node):
+    keras = pytest.importorskip("keras")
+    monkeypatch.setattr(keras.saving, "load_model", lambda *a, **k: pytest.fail("deserialised"))
+    config = {"module": "keras", "class_name": "Sequential", "config": {"layers": [node]}}
+    with pytest.raises(BundleError, match="this version of segmodels does not have"):
+        load_keras_file(keras_zip(tmp_path / "model.keras", config))
+
+
+def test_layers_of_segmodels_load_in_safe_mode_and_those_of_others_do_not(tmp_path):
+    keras = pytest.importorskip("keras")
+    from segmodels.layers.sizes import PadToStride
+
+    @keras.saving.register_keras_serializable(package="foreign")
+    class Foreign(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    image = keras.Input((None, None, 1))
+    for layer, allowed in ((PadToStride((4, 4)), True), (Foreign(), False)):
+        keras.Model(image, layer(image)).save(tmp_path / "model.keras")
+        if allowed:
+            assert load_keras_file(tmp_path / "model.keras").layers[1].stride == (4, 4)
+        else:
+            with pytest.raises(BundleError, match="only classes of Keras and segmodels"):
+                load_keras_file(tmp_path / "model.keras")
 
 
 def test_damaged_or_stuffed_keras_files_are_refused(tmp_path):

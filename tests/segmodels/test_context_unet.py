@@ -10,7 +10,7 @@ from segmodels.registry import build
 
 @pytest.mark.parametrize("ndims", [2, 3])
 def test_output_has_the_shape_of_the_input(ndims):
-    model = build("context_unet", channels=2, logits=4, ndims=ndims, filters=(4, 6, 8), surroundings=4)
+    model = build("context_unet", channels=2, classes=4, ndim=ndims, filters=(4, 6, 8), surroundings=4)
     shape = (1, *(8, 12, 16)[:ndims], 2)
     assert model(np.zeros(shape, np.float32)).shape == (*shape[:-1], 4)
 
@@ -19,7 +19,7 @@ def test_a_distant_change_matters_through_the_surroundings_only():
     import keras
 
     keras.utils.set_random_seed(0)
-    model = build("context_unet", channels=1, logits=2, ndims=2, filters=(4, 6, 8), surroundings=4)
+    model = build("context_unet", channels=1, classes=2, ndim=2, filters=(4, 6, 8), surroundings=4)
     x = np.random.default_rng(0).random((1, 128, 128, 1)).astype(np.float32)
     changed = x.copy()
     changed[0, 84:92, 60:68] += 5
@@ -30,4 +30,4 @@ def test_a_distant_change_matters_through_the_surroundings_only():
 
 def test_too_few_levels_are_refused():
     with pytest.raises(ValueError, match="three levels"):
-        build("context_unet", channels=1, logits=2, filters=(4, 8))
+        build("context_unet", channels=1, classes=2, filters=(4, 8))

@@ -55,7 +55,7 @@ def test_every_kind_of_convolution(keras, ndims, transposed, bias, affine):
 def test_the_unet(keras):
     from segmodels.architectures.unet import unet
 
-    model = settle(keras, unet(channels=2, logits=3, filters=(4, 8, 16)))
+    model = settle(keras, unet(channels=2, classes=3, filters=(4, 8, 16)))
     folded = fold_batch_norm(model)
     assert len(norms(keras, model)) == 10
     assert norms(keras, folded) == []

@@ -200,7 +200,7 @@ def test_training_repeats_itself_and_learns() -> None:
 
     def once() -> tuple[list[float], np.ndarray]:
         seed_everything(5)
-        model = build("unet", channels=1, logits=2, filters=(4, 6))
+        model = build("unet", channels=1, classes=2, filters=(4, 6))
         sampler = TileSampler(image, labels, tile=(16, 16), areas=[(slice(0, 32), slice(0, 32))], seed=5)
         losses: list[float] = []
         train(
