@@ -161,7 +161,7 @@ def fit(
     optimizer = keras.optimizers.AdamW(
         settings.pace.learning_rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
     )
-    model = Supervised(network, loss)
+    model = Supervised(network, _of_all_outputs(network, loss))
     model.compile(optimizer=optimizer, loss=None, jit_compile=_compiled())
     optimizer.build(network.trainable_variables)
     average = None
@@ -218,6 +218,17 @@ def fit(
         stopped_early=state.stopped,
         resumed_at=saved.step if saved else None,
     )
+
+
+def _of_all_outputs(network: keras.Model, loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The loss of every output of a network with several, weighed as the network says."""
+    from segmodels.losses.deep_supervision import DeepSupervision
+    from segmodels.supervision import outputs
+
+    found = outputs(network)
+    if len(found) == 1:
+        return loss
+    return DeepSupervision(loss, weights=[output.weight for output in found])
 
 
 def _validated(state: _State, validate: Validate | None, settings: Settings, row: dict[str, float]) -> None:
