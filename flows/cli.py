@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import demo, gpu_check, models, plan, run
+from flows.commands import data, demo, gpu_check, models, plan, run
 
 app = typer.Typer(
     name="segflow",
@@ -22,6 +22,7 @@ app.command("plan")(plan.plan)
 app.command("gpu-check")(gpu_check.gpu_check)
 app.add_typer(models.app, name="models")
 app.add_typer(demo.app, name="demo")
+app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:
