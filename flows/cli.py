@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import demo, gpu_check, models, plan, run, train
+from flows.commands import data, demo, gpu_check, models, plan, run, train
 
 app = typer.Typer(
     name="segflow",
@@ -23,6 +23,7 @@ app.command("train")(train.train)
 app.command("gpu-check")(gpu_check.gpu_check)
 app.add_typer(models.app, name="models")
 app.add_typer(demo.app, name="demo")
+app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:
