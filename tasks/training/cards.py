@@ -50,7 +50,8 @@ def make_card(
         raise UsageError(
             f"normalise: give one entry or one for each of the {len(channels)} channels, not {len(config.normalise)}"
         )
-    counts = sum(seen[item.id].labels for item in split.train)
+    trained_on = {part.item.id for part in split.train}
+    counts = sum(seen[name].labels for name in sorted(trained_on))
     share = np.asarray(counts) / max(int(np.sum(counts)), 1)
     details = {
         "key": key,
@@ -92,7 +93,7 @@ def make_card(
 
 
 def _channels(dataset: Dataset, split: Split, seen: Mapping[str, Seen]) -> tuple[ChannelCard, ...]:
-    histograms = [seen[item.id].histograms for item in split.train]
+    histograms = [seen[name].histograms for name in sorted({part.item.id for part in split.train})]
     named = dataset.channels or tuple(ChannelCard(name=f"channel {i + 1}") for i in range(len(histograms[0])))
     found = []
     for c, channel in enumerate(named):

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from segmodels.metrics import ConfusionMatrix
 from segmodels.normalise import Normaliser
 from segmodels.training.scoring import Run, compiled, predict_codes
-from tasks.datasets.dataset import IGNORE, Dataset, DatasetItem, Pair
+from tasks.datasets.dataset import IGNORE, Dataset, Pair
 from tasks.datasets.pair import open_pair
+from tasks.datasets.splits import Part
+from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
 
 if TYPE_CHECKING:
@@ -54,21 +56,21 @@ class Evaluator:
         self._ndim, self._stride, self._balance_by, self._scratch = ndim, stride, balance_by, scratch
         self._run: tuple[keras.Model, Run] | None = None
 
-    def scores(self, network: keras.Model, items: Sequence[DatasetItem], *, score: str) -> dict[str, float]:
+    def scores(self, network: keras.Model, parts: Sequence[Part], *, score: str) -> dict[str, float]:
         """Pooled over all items: ``score`` first, then the IoU per class, then the score per group.
 
         Args:
             network: Its first output counts.
-            items: Read one after the other.
+            parts: Items, or boxes of one, read one after the other.
             score: ``mean_iou``, ``mean_dice`` or ``foreground_iou``.
         """
         if self._run is None or self._run[0] is not network:
             self._run = network, compiled(network)
         groups: dict[str, ConfusionMatrix] = {}
-        for item in items:
-            group = group_of(item, self._balance_by)
+        for part in parts:
+            group = group_of(part.item, self._balance_by)
             matrix = groups.setdefault(group, ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
-            self._add(matrix, item, network, self._run[1])
+            self._add(matrix, part, network, self._run[1])
         total = sum(groups.values(), start=ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
         names = [c.name.replace(" ", "_") for c in self._dataset.classes]
         found = {"score": score_of(total, score)}
@@ -78,11 +80,11 @@ class Evaluator:
             found |= {f"{score}_{g or 'other'}": score_of(m, score) for g, m in sorted(groups.items())}
         return found
 
-    def _add(self, matrix: ConfusionMatrix, item: DatasetItem, network: keras.Model, run: Run) -> None:
-        pair = open_pair(self._dataset, item, scratch=self._scratch)
+    def _add(self, matrix: ConfusionMatrix, part: Part, network: keras.Model, run: Run) -> None:
+        pair = open_pair(self._dataset, part.item, scratch=self._scratch)
         try:
-            for core, padded in windows(pair.shape, ndim=self._ndim):
-                self._add_window(matrix, pair, core, padded, item.id, network, run)
+            for core, padded in windows(pair.shape, ndim=self._ndim, box=part.box):
+                self._add_window(matrix, pair, core, padded, part.item.id, network, run)
         finally:
             pair.close()
 
@@ -128,19 +130,23 @@ class _Masked:
         return self._normalise(values, self._valid)
 
 
-def windows(shape: Sequence[int], *, ndim: int) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Windows that cover a shape once, each with the wider one that is read for it.
+def windows(
+    shape: Sequence[int], *, ndim: int, box: Window | None = None
+) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Windows that cover a shape once, or a box of it, each with the wider one that is read for it.
 
     Args:
         shape: Of an item, three axes or two.
         ndim: Axes of the model; a 2-D model goes through a volume slice by slice.
+        box: What is covered; context comes from around it too.
     """
+    box = box or tuple(slice(0, n) for n in shape)
     chunk = (1,) * (len(shape) - ndim) + (_CHUNK[ndim],) * ndim
     halo = (0,) * (len(shape) - ndim) + (_HALO[ndim],) * ndim
-    starts = itertools.product(*(range(0, n, c) for n, c in zip(shape, chunk, strict=True)))
+    starts = itertools.product(*(range(b.start, b.stop, c) for b, c in zip(box, chunk, strict=True)))
     found = []
     for start in starts:
-        core = tuple(slice(a, min(a + c, n)) for a, c, n in zip(start, chunk, shape, strict=True))
+        core = tuple(slice(a, min(a + c, b.stop)) for a, c, b in zip(start, chunk, box, strict=True))
         padded = tuple(
             slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(core, halo, shape, strict=True)
         )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from segmodels.training.statistics import Histogram
 from tasks.datasets.dataset import Dataset, DatasetItem, Pair
 from tasks.datasets.pair import open_pair
+from tasks.datasets.splits import Part, make_split
 from tasks.datasets.windows import bands_of
 from tasks.errors import InputError
 from tasks.training.config import Data
@@ -23,20 +24,36 @@ _LOOKED_AT = 1 << 24
 
 @dataclass(frozen=True)
 class Split:
-    """Items by their use; ``test`` is empty where nothing is held out for it."""
+    """Items, or boxes of a lone item, by their use; ``test`` is empty where nothing is held out for it."""
 
-    train: tuple[DatasetItem, ...]
-    val: tuple[DatasetItem, ...]
-    test: tuple[DatasetItem, ...]
+    train: tuple[Part, ...]
+    val: tuple[Part, ...]
+    test: tuple[Part, ...]
+
+    @property
+    def items(self) -> tuple[DatasetItem, ...]:
+        """All items, each once."""
+        return tuple({p.item.id: p.item for part in (self.train, self.val, self.test) for p in part}.values())
 
 
-def split_items(dataset: Dataset, data: Data, *, seed: int) -> Split:
+def split_items(dataset: Dataset, data: Data, *, seed: int, scratch: Path) -> Split:
     """The data set's own splits where it has them; else held out at random, alike for each value of ``balance_by``.
+
+    A lone item is cut into blocks, of which some are held out.
 
     Raises:
         InputError: Nothing is left to train on, or to validate with.
     """
     known = [item for item in dataset.items if item.truth is not None]
+    if len(known) == 1 and known[0].split is None:
+        pair = open_pair(dataset, known[0], scratch=scratch)
+        try:
+            parts = make_split(dataset, val=data.validation, test=data.test, seed=seed, shape=pair.shape)
+        except ValueError as error:
+            raise InputError(f"{dataset.root}: {error}; change data.validation and data.test") from error
+        finally:
+            pair.close()
+        return Split(parts["train"], parts["val"], parts["test"])
     test = [item for item in known if item.split == "test"]
     val = [item for item in known if item.split == "val"]
     train = [item for item in known if item.split in (None, "train")]
@@ -50,7 +67,7 @@ def split_items(dataset: Dataset, data: Data, *, seed: int) -> Split:
             f"{dataset.root} has {len(known)} items with truth, too few for training and validation: "
             "add some, or name splits in its dataset.json"
         )
-    return Split(tuple(train), tuple(val), tuple(test))
+    return Split(*(tuple(Part(item) for item in items) for items in (train, val, test)))
 
 
 def group_of(item: DatasetItem, balance_by: str | None) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from segmodels.normalise import Normaliser, make_normaliser
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.open import open_dataset
+from tasks.datasets.splits import Part
 from tasks.errors import InputError, UsageError
 from tasks.files import atomic_write, writing
 from tasks.publishing.ownership import owned
@@ -154,6 +155,13 @@ def _verify(dataset: Dataset, scratch: Path) -> None:
         raise InputError(f"the data set is not fit to train on: {errors[0].cause}{more}")
 
 
+def said(part: Part) -> str:
+    """An item's id, with the box if it is a part of it."""
+    if part.box is None:
+        return part.item.id
+    return f"{part.item.id}[{','.join(f'{s.start}:{s.stop}' for s in part.box)}]"
+
+
 class _Session:
     """One training, from the survey of the items to the bundle."""
 
@@ -170,16 +178,12 @@ class _Session:
         from tasks.training.evaluate import Evaluator
 
         config = self._config
-        split = split_items(self._dataset, config.data, seed=config.seed)
+        split = split_items(self._dataset, config.data, seed=config.seed, scratch=self._scratch)
         self._write("config.yaml", write_yaml(config))
         names = {"train": split.train, "val": split.val, "test": split.test}
-        self._write("split.json", json.dumps({k: [i.id for i in v] for k, v in names.items()}, indent=1))
+        self._write("split.json", json.dumps({k: [said(p) for p in v] for k, v in names.items()}, indent=1))
         self._progress.stage("looking at the items")
-        seen = {
-            item.id: survey(self._dataset, item, scratch=self._scratch)
-            for items in names.values()
-            for item in items
-        }
+        seen = {item.id: survey(self._dataset, item, scratch=self._scratch) for item in split.items}
         card = make_card(config, self._dataset, split, seen, key=self._key, command=command)
         normalisers = {name: make_normaliser(card, s.histograms) for name, s in seen.items()}
         seed_everything(config.seed)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from segmodels.normalise import Normaliser
 from tasks.datasets.dataset import IGNORE, Dataset, DatasetItem, Pair
 from tasks.datasets.pair import open_pair
+from tasks.datasets.splits import Part
 from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
 
@@ -31,7 +32,7 @@ class Tiles:
 
     Args:
         dataset: Of the items.
-        items: To draw from.
+        parts: Items, or boxes of one, to draw from; no tile leaves its box.
         normalisers: Per item's id, frozen with that item's statistics.
         patch: Size of a tile per axis of the model.
         seed: Of every choice.
@@ -45,7 +46,7 @@ class Tiles:
     def __init__(
         self,
         dataset: Dataset,
-        items: Sequence[DatasetItem],
+        parts: Sequence[Part],
         *,
         normalisers: Mapping[str, Normaliser],
         patch: Sequence[int],
@@ -58,9 +59,9 @@ class Tiles:
     ) -> None:
         self._dataset, self._normalisers, self._scratch = dataset, normalisers, scratch
         self._patch, self._seed, self._number = tuple(patch), seed, 0
-        groups: dict[str, list[DatasetItem]] = {}
-        for item in items:
-            groups.setdefault(group_of(item, balance_by), []).append(item)
+        groups: dict[str, list[Part]] = {}
+        for part in parts:
+            groups.setdefault(group_of(part.item, balance_by), []).append(part)
         weights = {g: float(shares.get(g, 0.0)) if shares else 1.0 for g in groups}
         total = sum(weights.values())
         if total <= 0:
@@ -80,22 +81,23 @@ class Tiles:
         rng = np.random.default_rng([self._seed, 2, self._number])
         self._number += 1
         u, at = rng.random(), 0.0
-        items = self._groups[-1][1]
+        parts = self._groups[-1][1]
         for share, some in self._groups:
             at += share
             if u < at:
-                items = some
+                parts = some
                 break
-        item = items[int(rng.integers(len(items)))]
-        with _Reader(self, item) as reader:
-            window = self._place(reader, rng)
+        part = parts[int(rng.integers(len(parts)))]
+        with _Reader(self, part.item) as reader:
+            box = part.box or tuple(slice(0, n) for n in reader.shape)
+            window = self._place(reader, box, rng)
             image, labels = reader.read(window)
         image, labels = self._padded(image, labels)
         place = np.searchsorted(self._codes, labels)
         known = self._codes[np.minimum(place, len(self._codes) - 1)] == labels
         return image, np.where(known, place, IGNORE).astype(np.int16)
 
-    def _place(self, reader: _Reader, rng: np.random.Generator) -> Window:
+    def _place(self, reader: _Reader, box: Window, rng: np.random.Generator) -> Window:
         u = rng.random()
         wanted = None
         for code, share in self._focus:
@@ -103,17 +105,18 @@ class Tiles:
                 wanted = code
                 break
             u -= share
-        window = self._random(reader.shape, rng)
+        window = self._random(box, rng)
         for _ in range(_TRIES if wanted is not None else 0):
             if (reader.labels(window) == wanted).any():
                 break
-            window = self._random(reader.shape, rng)
+            window = self._random(box, rng)
         return window
 
-    def _random(self, shape: tuple[int, ...], rng: np.random.Generator) -> Window:
-        sizes = (1,) * (len(shape) - len(self._patch)) + self._patch
-        starts = [int(rng.integers(max(n - t, 0) + 1)) for n, t in zip(shape, sizes, strict=True)]
-        return tuple(slice(a, min(a + t, n)) for a, t, n in zip(starts, sizes, shape, strict=True))
+    def _random(self, box: Window, rng: np.random.Generator) -> Window:
+        sizes = (1,) * (len(box) - len(self._patch)) + self._patch
+        room = [max(b.stop - b.start - t, 0) for b, t in zip(box, sizes, strict=True)]
+        starts = [b.start + int(rng.integers(r + 1)) for b, r in zip(box, room, strict=True)]
+        return tuple(slice(a, min(a + t, b.stop)) for a, t, b in zip(starts, sizes, box, strict=True))
 
     def _padded(
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[np.int16]
