@@ -79,6 +79,7 @@ def make_card(
         overlap=config.overlap,
         stride=stride,
         padding=config.padding,
+        spacing=config.spacing,
         licence=config.licence,
         training=Training(
             data=f"{known.get('name') or dataset.root.name}, {len(split.train)} items ({dataset.layout})",

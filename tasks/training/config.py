@@ -78,6 +78,7 @@ class Config(_Strict):
         licence: Of the weights, for its card.
         notes: For its card: what a reader must know of the data.
         patch: Training tile, one size per axis of the model, slowest first.
+        spacing: Of the pixels that the model is made for (mm or m), for its card; items are not resampled.
         batch: Tiles a batch.
         steps: Batches in all; or
         minutes: time in all, validations included, which no two runs spend alike.
@@ -105,6 +106,7 @@ class Config(_Strict):
     data: Data = Data()
     model: Model = Model()
     patch: tuple[int, ...] = Field(min_length=2, max_length=3)
+    spacing: tuple[float, ...] | None = None
     batch: int = Field(default=8, ge=1)
     steps: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
@@ -147,6 +149,8 @@ class Config(_Strict):
             raise ValueError("give either steps or minutes")
         if self.tile is not None and len(self.tile) != len(self.patch):
             raise ValueError("tile needs as many sizes as patch")
+        if self.spacing is not None and len(self.spacing) != len(self.patch):
+            raise ValueError("spacing needs as many sizes as patch")
         return self
 
 

@@ -46,7 +46,9 @@ def test_from_a_data_set_to_a_mask(segflow, tmp_path: Path) -> None:  # type: ig
     assert 1 - training.details["class_frequencies"]["background"] == pytest.approx(share, abs=1e-4)
     assert bundle.card.licence == "CC0-1.0"
     assert all(0 <= c.minimum < c.maximum <= 255 for c in bundle.card.channels)
-    assert sorted(p.name for p in (tmp_path / "out" / "training").iterdir() if not p.name.startswith("owner")) == [
+    assert sorted(
+        p.name for p in (tmp_path / "out" / "training").iterdir() if not p.name.startswith("owner")
+    ) == [
         "config.yaml",
         "curves.csv",
         "curves.png",

@@ -21,7 +21,13 @@ AS_IT_IS = Normaliser((-np.inf,) * 3, (np.inf,) * 3, (0.0,) * 3, (1.0,) * 3)
 
 def tiles(squares: Path, scratch: Path, **options: object) -> Tiles:
     dataset = open_dataset(squares)
-    given: dict[str, object] = {"patch": (16, 16), "seed": 0, "codes": (0, 1, 2), "scratch": scratch, **options}
+    given: dict[str, object] = {
+        "patch": (16, 16),
+        "seed": 0,
+        "codes": (0, 1, 2),
+        "scratch": scratch,
+        **options,
+    }
     return Tiles(
         dataset,
         [Part(item) for item in dataset.split("train")],
@@ -44,7 +50,9 @@ def test_tiles_are_pieces_of_training_items(squares: Path, tmp_path: Path) -> No
         assert image.shape == (16, 16, 3)
         found = 0
         for full, truth in whole:
-            places = np.argwhere((full[: truth.shape[0] - 15, : truth.shape[1] - 15] == image[0, 0]).all(axis=-1))
+            places = np.argwhere(
+                (full[: truth.shape[0] - 15, : truth.shape[1] - 15] == image[0, 0]).all(axis=-1)
+            )
             found += any(
                 np.array_equal(full[r : r + 16, c : c + 16], image)
                 and np.array_equal(truth[r : r + 16, c : c + 16], labels)
