@@ -17,7 +17,8 @@ from pydantic import Field
 
 from flows.embedded import use_embedded_server
 from flows.training import make_config, shown
-from tasks.training.step import TrainResult, train_bundle
+from tasks.training.outcome import TrainResult
+from tasks.training.step import train_bundle
 
 
 def _run_name() -> str:

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from tasks.training.config import Config, read_config
+from tasks.training.outcome import Progress
 from tasks.training.recipes import find_config
-from tasks.training.step import Progress
 
 logger = logging.getLogger("segflow")
 #: Seconds between two lines of a training's log.

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tasks.training.step import TrainResult
+    from tasks.training.outcome import TrainResult
 
 
 def train(

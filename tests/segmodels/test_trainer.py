@@ -39,7 +39,13 @@ class Squares:
 
 
 def training(
-    folder: Path, *, kill_at: int = 0, steps: int = 12, patience: int | None = None, flat: bool = False
+    folder: Path,
+    *,
+    kill_at: int = 0,
+    stop_at: int = 0,
+    steps: int = 12,
+    patience: int | None = None,
+    flat: bool = False,
 ):  # type: ignore[no-untyped-def]
     """The weights that a small training ends with, and what it says of itself."""
     from segmodels.losses import DiceCrossEntropy
@@ -56,6 +62,8 @@ def training(
     def progress(done: float, step: int, loss: float) -> None:
         if step == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == stop_at:
+            raise InterruptedError
 
     trained = fit(
         network,
@@ -216,3 +224,31 @@ def test_a_network_with_several_outputs_is_trained_on_all(tmp_path: Path) -> Non
     }
     assert [n for n in names if "logits" in n]
     assert all(n in changed for n in names if "logits" in n and "kernel" in n)
+
+
+@pytest.mark.slow
+def test_the_loop_runs_and_resumes_on_jax(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    root = Path(__file__).parents[2]
+    program = (
+        "from pathlib import Path\n"
+        "import keras; assert keras.backend.backend() == 'jax'\n"
+        "from tests.segmodels.test_trainer import training\n"
+        f"whole, cut = Path({str(tmp_path / 'whole')!r}), Path({str(tmp_path / 'cut')!r})\n"
+        "whole.mkdir(); cut.mkdir()\n"
+        "import numpy as np\n"
+        "a, _ = training(whole)\n"
+        "try:\n"
+        "    training(cut, stop_at=8)\n"
+        "except InterruptedError:\n"
+        "    pass\n"
+        "b, trained = training(cut)\n"
+        "assert trained.resumed_at == 6\n"
+        "print(max(float(np.abs(x - y).max()) for x, y in zip(a, b)))\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert float(ran.stdout) <= 1e-6
