@@ -94,6 +94,10 @@ def config_text(plan: Planned, dataset: Dataset) -> str:
         "precision": "mixed_bfloat16 is two to three times as fast on processors with AMX and on GPUs.",
         **{k: v for k, v in plan.reasons.items() if k in ("patch", "spacing", "batch", "steps", "normalise")},
     }
+    if plan.spacing is not None:
+        comments["spacing"] = (
+            f"{comments.get('spacing', '')} Items are not resampled while training: bring them to this spacing first."
+        )
     if "learning_rate" in plan.reasons:
         comments["optimiser"] = plan.reasons["learning_rate"]
     if "memory_bytes" in plan.reasons:

@@ -28,7 +28,8 @@ class Data(_Strict):
         balance_by: A detail of items (a key of ``index.json``) whose values are drawn from evenly; the
             held-out items keep its proportions.
         shares: How often each of those values is drawn, instead of evenly.
-        focus: By class name, the share of tiles that must hold a pixel of that class.
+        focus: By class name, the share of tiles that hold a pixel of that class; by default half of the tiles
+            are shared by all classes but the first, and ``{}`` places all tiles uniformly.
     """
 
     path: Path | None = None
@@ -37,7 +38,7 @@ class Data(_Strict):
     test: float = Field(default=0.0, ge=0, lt=1)
     balance_by: str | None = None
     shares: dict[str, float] = Field(default_factory=dict)
-    focus: dict[str, float] = Field(default_factory=dict)
+    focus: dict[str, float] | None = None
 
 
 class Model(_Strict):

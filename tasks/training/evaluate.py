@@ -18,6 +18,7 @@ from tasks.datasets.pair import open_pair
 from tasks.datasets.splits import Part
 from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
+from tasks.training.tiles import positions_of
 
 if TYPE_CHECKING:
     import keras
@@ -115,9 +116,8 @@ class Evaluator:
         best = best[None] if flat else best
         inside = tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(core, padded, strict=True))
         truth = pair.truth(core)
-        place = np.searchsorted(self._codes, truth)
-        known = np.asarray(self._codes)[np.minimum(place, len(self._codes) - 1)] == truth
-        matrix.update(np.where(known, place, IGNORE), best[inside])
+        codes = np.asarray(self._codes, np.int16)
+        matrix.update(positions_of(truth, codes), best[inside])
 
 
 class _Masked:

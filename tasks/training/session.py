@@ -131,21 +131,26 @@ class Session:
     ) -> Tiles:
         config = self._config
         codes = {c.name: c.code for c in self._dataset.classes}
-        for name in config.data.focus:
+        for name in config.data.focus or {}:
             if name not in codes:
                 raise UsageError(f"data.focus: there is no class {name!r}; there are {', '.join(codes)}")
-        return Tiles(
-            self._dataset,
-            items,
-            normalisers=normalisers,
-            patch=config.patch,
-            seed=config.seed,
-            codes=self._codes,
-            balance_by=config.data.balance_by if balanced else None,
-            shares=config.data.shares if balanced else None,
-            focus={codes[name]: share for name, share in config.data.focus.items()},
-            scratch=self._scratch,
-        )
+        wanted = config.data.focus
+        focus = None if wanted is None else {codes[name]: share for name, share in wanted.items()}
+        try:
+            return Tiles(
+                self._dataset,
+                items,
+                normalisers=normalisers,
+                patch=config.patch,
+                seed=config.seed,
+                codes=self._codes,
+                balance_by=config.data.balance_by if balanced else None,
+                shares=config.data.shares if balanced else None,
+                focus=focus,
+                scratch=self._scratch,
+            )
+        except ValueError as error:
+            raise UsageError(f"data: {error}; correct the configuration") from error
 
     def _fit(
         self, network: keras.Model, split: Split, normalisers: Mapping[str, Normaliser], evaluator: Evaluator
@@ -161,11 +166,12 @@ class Session:
             learning_rate=optimiser.learning_rate,
             warmup=optimiser.warmup,
         )
+        tiles = self._tiles(split.train, normalisers, balanced=True)
         self._progress.stage(f"training {config.model.architecture} on {len(split.train)} items")
         try:
             return fit(
                 network,
-                self._tiles(split.train, normalisers, balanced=True),
+                tiles,
                 loss=self._loss(),
                 settings=Settings(
                     pace=pace,
@@ -186,6 +192,8 @@ class Session:
             )
         except FloatingPointError as error:
             raise UsageError(f"optimiser.learning_rate {optimiser.learning_rate}: {error}") from error
+        finally:
+            tiles.close()
 
     def _bundle(
         self,
@@ -215,7 +223,9 @@ class Session:
             trained={"steps": trained.steps, "minutes": round(trained.minutes, 1)},
             stride=unit,
         )
-        golden, _ = self._tiles(split.val, normalisers, balanced=False).draw()
+        tiles = self._tiles(split.val, normalisers, balanced=False)
+        golden, _ = tiles.draw()
+        tiles.close()
         return write_bundle(
             self._out / self._config.name, card=card, model=plain(fresh), golden_input=golden[None]
         ).path

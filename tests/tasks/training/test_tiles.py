@@ -14,9 +14,10 @@ from tasks.datasets.splits import Part
 from tasks.training.config import Data
 from tasks.training.evaluate import foreground_iou, windows
 from tasks.training.items import split_items, survey
-from tasks.training.tiles import Tiles
+from tasks.training.tiles import Tiles, positions_of
 
 AS_IT_IS = Normaliser((-np.inf,) * 3, (np.inf,) * 3, (0.0,) * 3, (1.0,) * 3)
+AS_IT_IS_ONE = Normaliser((-np.inf,), (np.inf,), (0.0,), (1.0,))
 
 
 def tiles(squares: Path, scratch: Path, **options: object) -> Tiles:
@@ -84,11 +85,49 @@ def test_shares_of_groups_are_kept(squares: Path, tmp_path: Path) -> None:
 
 
 def test_a_tile_larger_than_its_image_ignores_what_is_not_there(squares: Path, tmp_path: Path) -> None:
-    image, labels = tiles(squares, tmp_path, patch=(64, 128)).draw()
-    assert image.shape == (64, 128, 3)
-    assert (labels[40:] == -1).all()
-    assert (labels[:40, :40] >= 0).all()
-    np.testing.assert_array_equal(image[40:64], image[16:40][::-1])
+    source = tiles(squares, tmp_path, patch=(64, 128))
+    for _ in range(4):
+        image, labels = source.draw()
+        assert image.shape == (64, 128, 3)
+        rows, columns = np.flatnonzero((labels >= 0).any(axis=1)), np.flatnonzero((labels >= 0).any(axis=0))
+        assert len(rows) == 40
+        assert 40 <= len(columns) <= 60
+        assert (labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] >= 0).all()
+
+
+def test_labels_are_positions_among_the_codes() -> None:
+    labels = np.array([5, 0, 9, -1, 4], np.int16)
+    assert positions_of(labels, np.array([0, 5, 9], np.int16)).tolist() == [1, 0, 2, -1, -1]
+
+
+def test_a_flat_patch_takes_slices_of_a_volume(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    volume = np.random.default_rng(0).normal(size=(20, 18, 12)).astype(np.float32)
+    for folder, values in (("imagesTr", volume), ("labelsTr", (volume > 0).astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            suffix = "_0000" if folder == "imagesTr" else ""
+            nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / folder / f"{name}{suffix}.nii.gz")
+    (tmp_path / "dataset.json").write_text(
+        '{"channel_names": {"0": "T1"}, "labels": {"background": 0, "tissue": 1}, "numTraining": 2, '
+        '"file_ending": ".nii.gz"}'
+    )
+    dataset = open_dataset(tmp_path)
+    source = Tiles(
+        dataset,
+        [Part(item) for item in dataset.items],
+        normalisers={item.id: AS_IT_IS_ONE for item in dataset.items},
+        patch=(8, 10),
+        seed=0,
+        codes=(0, 1),
+        scratch=tmp_path / "scratch",
+    )
+    for _ in range(5):
+        image, labels = source.draw()
+        assert image.shape == (8, 10, 1)
+        np.testing.assert_array_equal(image[..., 0] > 0, labels == 1)
+    source.close()
 
 
 def test_focus_finds_its_class(squares: Path, tmp_path: Path) -> None:
