@@ -40,8 +40,8 @@ def tint(*, gain: float = 0.2, offset: float = 0.1) -> Step:
 
     def run(image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         channels = image.shape[-1]
-        factor = rng.uniform(1 - gain, 1 + gain, channels).astype(np.float32)
-        return image * factor + rng.uniform(-offset, offset, channels).astype(np.float32), labels
+        factor = np.asarray(rng.uniform(1 - gain, 1 + gain, channels), np.float32)
+        return image * factor + np.asarray(rng.uniform(-offset, offset, channels), np.float32), labels
 
     return run
 

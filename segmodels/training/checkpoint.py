@@ -52,7 +52,7 @@ class Checkpoint:
         part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
         try:
             with part.open("wb") as stream:
-                np.savez(stream, **{_META: text}, **arrays)
+                np.savez(stream, **{_META: text, **arrays})  # type: ignore[arg-type]  # names of arrays, not options
                 stream.flush()
                 os.fsync(stream.fileno())
             part.replace(path)

@@ -134,9 +134,9 @@ class Config(_Strict):
         from segmodels.training.named_steps import STEPS, known_options
 
         for step in steps:
-            kind = step.get("kind")
+            kind = str(step.get("kind"))
             if kind not in STEPS:
-                raise ValueError(f"there is no step {kind!r}{_nearest(str(kind), sorted(STEPS))}")
+                raise ValueError(f"there is no step {kind!r}{_nearest(kind, sorted(STEPS))}")
             for option in step:
                 if option != "kind" and option not in known_options(kind):
                     raise ValueError(
