@@ -74,12 +74,12 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 meta = json.loads(bytes(archive[_META]))
                 groups = {
                     name: [archive[f"{name}/{i}"] for i in range(n)] for name, n in meta["groups"].items()
                 }
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CheckpointError(
                 f"{path} is damaged ({error}); delete it to train from the beginning."
             ) from error

@@ -85,6 +85,7 @@ def training(
     return network.get_weights(), trained
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_weights_of_one_that_ran_through(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
@@ -206,6 +207,7 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
         Pace(steps=1, minutes=1)
 
 
+@pytest.mark.slow
 def test_a_network_with_several_outputs_is_trained_on_all(tmp_path: Path) -> None:
     from segmodels.losses import SparseCrossEntropy
     from segmodels.registry import build
@@ -237,13 +239,13 @@ def test_the_loop_runs_and_resumes_on_jax(tmp_path: Path) -> None:
         f"whole, cut = Path({str(tmp_path / 'whole')!r}), Path({str(tmp_path / 'cut')!r})\n"
         "whole.mkdir(); cut.mkdir()\n"
         "import numpy as np\n"
-        "a, _ = training(whole)\n"
+        "a, _ = training(whole, steps=6)\n"
         "try:\n"
-        "    training(cut, stop_at=8)\n"
+        "    training(cut, stop_at=4, steps=6)\n"
         "except InterruptedError:\n"
         "    pass\n"
-        "b, trained = training(cut)\n"
-        "assert trained.resumed_at == 6\n"
+        "b, trained = training(cut, steps=6)\n"
+        "assert trained.resumed_at == 3\n"
         "print(max(float(np.abs(x - y).max()) for x, y in zip(a, b)))\n"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
