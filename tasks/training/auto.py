@@ -6,32 +6,18 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.open import open_dataset
 from tasks.training.config import Data, parse_config
 from tasks.training.items import split_items
 
+if TYPE_CHECKING:
+    from tasks.datasets.plan import TrainingPlan
+
 #: Losses that take weights per class.
 _WEIGHED = ("cross_entropy", "dice_cross_entropy")
-
-
-class Planned(Protocol):
-    """What a plan says (:class:`tasks.datasets.plan.TrainingPlan`)."""
-
-    architecture: str
-    options: dict[str, Any]
-    ndim: Any
-    patch: tuple[int, ...]
-    spacing: tuple[float, ...] | None
-    batch: int
-    normalise: Any
-    class_weights: tuple[float, ...]
-    loss: str
-    learning_rate: float
-    steps: int
-    reasons: Mapping[str, str]
 
 
 def draft_config(path: Path, *, memory: int) -> str:
@@ -56,7 +42,7 @@ def draft_config(path: Path, *, memory: int) -> str:
     return config_text(plan_training(fingerprint, memory_bytes=memory), dataset)
 
 
-def config_text(plan: Planned, dataset: Dataset) -> str:
+def config_text(plan: TrainingPlan, dataset: Dataset) -> str:
     """The plan as a configuration; what it says is read back before it is given out."""
     import yaml
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segmodels.bundles.card import ClassCard, Normalise, NormalisePercentile
+from tasks.datasets.dataset import Layout
 from tasks.errors import UsageError
 
 
@@ -33,7 +34,7 @@ class Data(_Strict):
     """
 
     path: Path | None = None
-    layout: str = "auto"
+    layout: Layout | Literal["auto"] = "auto"
     validation: float = Field(default=0.2, gt=0, lt=1)
     test: float = Field(default=0.0, ge=0, lt=1)
     balance_by: str | None = None

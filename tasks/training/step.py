@@ -44,7 +44,7 @@ def train_bundle(
     with tempfile.TemporaryDirectory(prefix="segflow-train-") as scratch:
         dataset = _classes(
             open_dataset(config.data.path, layout=config.data.layout, scratch=Path(scratch)), config
-        )  # type: ignore[arg-type]
+        )
         key = training_key(config, dataset)
         if (bundle / "model.json").is_file():
             card = load_bundle(bundle).card

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 from segmodels.bundles.card import NormalisePercentile
 from tasks.datasets.open import open_dataset
+from tasks.datasets.plan import TrainingPlan
 from tasks.training.auto import config_text
 from tasks.training.config import read_config
 
 
 def test_a_plan_reads_back_as_a_configuration(squares: Path, tmp_path: Path) -> None:
-    plan = SimpleNamespace(
+    plan = TrainingPlan(
         architecture="unet",
         options={"filters": (8, 16)},
         ndim=2,
@@ -24,6 +24,7 @@ def test_a_plan_reads_back_as_a_configuration(squares: Path, tmp_path: Path) -> 
         loss="dice_cross_entropy",
         learning_rate=1e-3,
         steps=700,
+        memory_bytes=10**9,
         reasons={"patch": "Because the images are small.", "class_weights": "Borders are rare."},
     )
     text = config_text(plan, open_dataset(squares))
