@@ -91,7 +91,8 @@ def _freeze(kind: Normalise, s: ChannelStatistics) -> tuple[float, float, float,
         offset, divisor = s.mean_std(above=kind.foreground_above)
     elif isinstance(kind, NormaliseWindow):
         low, high = kind.low, kind.high
-        offset, divisor = low, high - low
+        offset = low if kind.offset is None else kind.offset
+        divisor = high - low if kind.divisor is None else kind.divisor
     elif isinstance(kind, NormalisePercentile):
         low = s.percentile(kind.low, above=kind.foreground_above)
         high = s.percentile(kind.high, above=kind.foreground_above)

@@ -8,8 +8,7 @@ might show it, each normalised by its own statistics, as prediction will do.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,6 +196,7 @@ def train_brain(
         InputError: The package with the template is not installed.
     """
     from segmodels.training.loop import Schedule, seed_everything, train
+    from segmodels.training.precision import dtype_policy
 
     seed_everything(seed)  # before anything imports Keras
     from segmodels.bundles.write import write_bundle
@@ -235,19 +235,6 @@ def train_brain(
         golden_input=np.ascontiguousarray(golden, np.float32),
         overwrite=True,
     )
-
-
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Layers made inside compute in ``name``; their weights stay float32."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def brain_scores(

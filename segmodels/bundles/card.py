@@ -71,11 +71,18 @@ class NormaliseScale(_Strict):
 
 
 class NormaliseWindow(_Strict):
-    """Clip to ``[low, high]``, then map to 0…1 (a CT window, for example)."""
+    """Clip to ``[low, high]``, then map to 0…1 (a CT window, for example).
+
+    Attributes:
+        offset: Subtracted after clipping in place of ``low`` (a data set's mean).
+        divisor: What is left is divided by this in place of ``high - low`` (its standard deviation).
+    """
 
     kind: Literal["window"] = "window"
     low: float
     high: float
+    offset: float | None = None
+    divisor: float | None = Field(default=None, gt=0)
 
 
 class NormaliseZScore(_Strict):

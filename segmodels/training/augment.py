@@ -8,7 +8,7 @@ normalisation), labels ``(*spatial)``. Labels are only ever moved, never interpo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,21 @@ def flip(*axes: int) -> Step:
             if rng.random() < 0.5:
                 image, labels = np.flip(image, axis), np.flip(labels, axis)
         return image, labels
+
+    return run
+
+
+def quarter_turns(*, plane: Sequence[int] = (-2, -1)) -> Step:
+    """Turns by 0, 90, 180 or 270° in a plane of two spatial axes of equal size.
+
+    Args:
+        plane: The axes, counted among the spatial ones; by default the last two.
+    """
+
+    def run(image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        a, b = (axis % labels.ndim for axis in plane)
+        turns = int(rng.integers(4))
+        return np.rot90(image, turns, (a, b)), np.rot90(labels, turns, (a, b))
 
     return run
 
@@ -101,12 +116,19 @@ def noise(sigma: float) -> Step:
 
 
 def affine(
-    *, zoom: float = 0.1, rotate: float = 0.1, probability: float = 0.5, plane: Sequence[int] | None = None
+    *,
+    zoom: float = 0.1,
+    rotate: float = 0.1,
+    probability: float = 0.5,
+    plane: Sequence[int] | None = None,
+    mode: Literal["nearest", "mirror"] = "nearest",
+    together: bool = False,
 ) -> Step:
     """Zooms each axis by ``1 ± zoom`` and rotates by ``± rotate`` rad in a random plane.
 
     The image is sampled linearly, the labels nearest; what comes from outside the tile
-    is its edge repeated.
+    is its edge repeated, or with ``mode="mirror"`` the tile mirrored. ``together`` zooms all
+    axes by one factor, and outwards as far as inwards.
     """
 
     def run(image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -116,7 +138,10 @@ def affine(
 
         spatial = image.shape[:-1]
         ndims = len(spatial)
-        matrix = np.diag(rng.uniform(1 - zoom, 1 + zoom, ndims))
+        if together:
+            matrix = np.eye(ndims) * np.exp(rng.uniform(-zoom, zoom))
+        else:
+            matrix = np.diag(rng.uniform(1 - zoom, 1 + zoom, ndims))
         a, b = plane if plane is not None else rng.choice(ndims, 2, replace=False)
         angle = rng.uniform(-rotate, rotate)
         turn = np.eye(ndims)
@@ -127,11 +152,11 @@ def affine(
         shift = centre - matrix @ centre
         moved = np.stack(
             [
-                ndimage.affine_transform(image[..., c], matrix, shift, order=1, mode="nearest")
+                ndimage.affine_transform(image[..., c], matrix, shift, order=1, mode=mode)
                 for c in range(image.shape[-1])
             ],
             axis=-1,
         )
-        return moved, ndimage.affine_transform(labels, matrix, shift, order=0, mode="nearest")
+        return moved, ndimage.affine_transform(labels, matrix, shift, order=0, mode=mode)
 
     return run

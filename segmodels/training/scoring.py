@@ -18,6 +18,8 @@ from segmodels.normalise import Normaliser
 if TYPE_CHECKING:
     import keras
 
+Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
 
 def predict_codes(
     model: keras.Model,
@@ -29,6 +31,7 @@ def predict_codes(
     wraps: Sequence[bool] | None = None,
     batch: int = 4,
     progress: Callable[[int, int], None] | None = None,
+    run: Run | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Most likely class of every pixel.
 
@@ -41,6 +44,7 @@ def predict_codes(
         wraps: Axes whose two ends are neighbours; the others are mirrored at their ends.
         batch: Tiles predicted at once.
         progress: Called with tiles done and tiles in all.
+        run: The model from :func:`compiled`, for several images: it is traced once a shape.
 
     Returns:
         ``(*spatial)`` uint8 codes; ties go to the lowest.
@@ -54,7 +58,7 @@ def predict_codes(
         before, after = halo[axis], halo[axis] + -spatial[axis] % core[axis]
         pad = [(before, after) if a == axis else (0, 0) for a in range(x.ndim)]
         x = np.pad(x, pad, mode="wrap" if wrap else "symmetric")
-    run = _runner(model)
+    run = run or compiled(model)
     codes = np.zeros(tuple(n - 2 * h for n, h in zip(x.shape[:-1], halo, strict=True)), np.uint8)
     starts = list(itertools.product(*(range(0, n, c) for n, c in zip(codes.shape, core, strict=True))))
     for first in range(0, len(starts), batch):
@@ -72,13 +76,16 @@ def predict_codes(
     return codes[tuple(slice(0, n) for n in spatial)]
 
 
-def _runner(model: keras.Model) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """A compiled call; ``predict`` would trace and copy more than it computes."""
+def compiled(model: keras.Model) -> Run:
+    """The model's first output as a compiled call; on TensorFlow ``predict`` would copy more than it computes."""
     import keras
 
+    def first(answer: Any) -> Any:
+        return answer[0] if isinstance(answer, (list, tuple)) else answer
+
     if keras.backend.backend() != "tensorflow":
-        return lambda x: np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
+        return lambda x: np.asarray(first(model.predict_on_batch(x)), np.float32)
     import tensorflow as tf
 
-    graph = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    graph = tf.function(lambda x: first(model(x, training=False)))
     return lambda x: np.asarray(graph(tf.constant(x)))

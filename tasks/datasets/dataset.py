@@ -13,7 +13,7 @@ from segmodels.bundles.card import ChannelCard, ClassCard
 from tasks.imagery.protocol import Window
 
 Split = Literal["train", "val", "test"]
-Layout = Literal["pairs", "voc", "cityscapes", "coco", "geotiff", "nnunet", "decathlon"]
+Layout = Literal["pairs", "voc", "cityscapes", "coco", "geotiff", "nnunet", "decathlon", "instances"]
 
 #: What :meth:`Pair.truth` gives where nothing is known of a pixel.
 IGNORE = -1
@@ -28,12 +28,14 @@ class DatasetItem:
         images: One file, or one file per modality or band on one grid, in channel order.
         truth: The mask (raster or volume) or the vector labels; None where the item has none.
         split: Where the data set puts it; None leaves that to the training.
+        details: What the layout knows of this item alone (the shapes of a COCO image).
     """
 
     id: str
     images: tuple[Path, ...]
     truth: Path | None
     split: Split | None = None
+    details: dict[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,8 @@ class Dataset:
         values: Value in the truth file → class code or :data:`IGNORE`; a value that is
             missing here is an error that ``verify`` names.
         ndim: Spatial axes of an item.
-        details: What the layout's own file says besides (licence, reference).
+        details: What the layout's own file says besides (licence, reference), and how its truth
+            is read (attribute of vector labels, width of borders).
     """
 
     root: Path

@@ -1,0 +1,1 @@
+"""One module per layout: from a folder to a :class:`tasks.datasets.dataset.Dataset`."""

@@ -1,0 +1,109 @@
+"""The card of a trained bundle: what it saw, what it reaches, how to make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from segmodels.bundles.card import Card, ChannelCard, Training
+from tasks.datasets.dataset import Dataset
+from tasks.errors import UsageError
+from tasks.training.config import Config
+from tasks.training.items import Seen, Split
+
+
+def make_card(
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    seen: Mapping[str, Seen],
+    *,
+    key: str,
+    command: str,
+    scores: Mapping[str, float] | None = None,
+    trained: Mapping[str, Any] | None = None,
+    stride: int = 1,
+) -> Card:
+    """The card; its channels' ranges are those of the training items, beyond which a run is *suspect*.
+
+    Args:
+        config: Of the training.
+        dataset: With its classes and channels.
+        split: Items by use.
+        seen: What every item holds.
+        key: Names the training.
+        command: That made it.
+        scores: On held-out items.
+        trained: Steps and minutes.
+        stride: Of the network.
+
+    Raises:
+        UsageError: The configuration asks for what no card can say.
+    """
+    if config.postprocess is not None and "postprocess" not in Card.model_fields:
+        raise UsageError("postprocess: this version's cards have no post-processing; remove the key")
+    extra = {} if config.postprocess is None else {"postprocess": config.postprocess}
+    channels = _channels(dataset, split, seen)
+    if len(config.normalise) not in (1, len(channels)):
+        raise UsageError(
+            f"normalise: give one entry or one for each of the {len(channels)} channels, not {len(config.normalise)}"
+        )
+    trained_on = {part.item.id for part in split.train}
+    counts = sum(seen[name].labels for name in sorted(trained_on))
+    share = np.asarray(counts) / max(int(np.sum(counts)), 1)
+    details = {
+        "key": key,
+        "seed": config.seed,
+        "items": {"train": len(split.train), "validation": len(split.val), "test": len(split.test)},
+        "class_frequencies": {
+            c.name: round(float(s), 6) for c, s in zip(dataset.classes, share, strict=True)
+        },
+        "architecture": config.model.architecture,
+        "options": config.model.options,
+        "patch": list(config.patch),
+        "batch": config.batch,
+        "precision": config.precision,
+        **(trained or {}),
+    }
+    known = {k: str(dataset.details[k]) for k in ("name", "licence", "reference") if dataset.details.get(k)}
+    return Card(
+        name=config.name,
+        description=config.description,
+        ndims=(2,) if len(config.patch) == 2 else (3,),
+        classes=dataset.classes,
+        channels=channels,
+        normalise=config.normalise,
+        tile=config.tile or tuple(2 * n for n in config.patch),
+        overlap=config.overlap,
+        stride=stride,
+        padding=config.padding,
+        spacing=config.spacing,
+        licence=config.licence,
+        training=Training(
+            data=f"{known.get('name') or dataset.root.name}, {len(split.train)} items ({dataset.layout})",
+            licence=known.get("licence", ""),
+            command=command,
+            notes=config.notes,
+            details=details,
+        ),
+        scores=dict(scores or {}),
+        **extra,
+    )
+
+
+def _channels(dataset: Dataset, split: Split, seen: Mapping[str, Seen]) -> tuple[ChannelCard, ...]:
+    histograms = [seen[name].histograms for name in sorted({part.item.id for part in split.train})]
+    named = dataset.channels or tuple(ChannelCard(name=f"channel {i + 1}") for i in range(len(histograms[0])))
+    found = []
+    for c, channel in enumerate(named):
+        values = [h[c].values for h in histograms if len(h[c].values)]
+        limits = {"minimum": channel.minimum, "maximum": channel.maximum}
+        if values:
+            limits = {
+                "minimum": float(min(v[0] for v in values)),
+                "maximum": float(max(v[-1] for v in values)),
+            }
+        found.append(channel.model_copy(update=limits))
+    return tuple(found)
