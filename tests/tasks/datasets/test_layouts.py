@@ -135,7 +135,7 @@ def test_vector_labels_are_burned_on_the_images_grid(tmp_path: Path, suffix: str
     save(tmp_path / "images/a.tif", np.ones((40, 30), np.uint8))
     x, y = NORTH_UP.c, NORTH_UP.f
     shapes = [
-        box(x + 5, y - 41, x + 33, y - 11),
+        box(x + 5.3, y - 41.7, x + 33.6, y - 11.4),
         Polygon([(x + 20, y - 70), (x + 55, y - 60), (x + 31, y - 20)]),
     ]
     frame = geopandas.GeoDataFrame({"use": ["meadow", "lake"]}, geometry=shapes, crs="EPSG:32632")
