@@ -121,7 +121,7 @@ def _read(dataset: Dataset, image: Source, truth: Truth | None, found: Findings)
         except InputError as error:
             found.add("unreadable", str(error), file=item.images[0])
             return
-        digest.update(np.ascontiguousarray(pixels.values))
+        digest.update(np.ascontiguousarray(pixels.values).data)
         if truth is None:
             continue
         try:

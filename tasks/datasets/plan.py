@@ -177,7 +177,10 @@ def _resampled(f: Fingerprint, spacing: tuple[float, ...] | None) -> tuple[int, 
 
 def _first_patch(shape: tuple[int, ...], lattice: tuple[float, ...] | None, ndim: int) -> tuple[int, ...]:
     """The median image, no axis longer than the largest patch, rounded up to what the network halves."""
-    start = [min(n, _LARGEST[ndim]) for n in shape]
+    # the same extent in mm along every axis: thick slices need fewer
+    length = (1.0,) * ndim if lattice is None else lattice
+    mean = math.prod(length) ** (1 / ndim)
+    start = [min(n, max(8, round(_LARGEST[ndim] * mean / v))) for n, v in zip(shape, length, strict=True)]
     total = plan_topology(start, lattice).total
     return fitted_patch([-(-n // t) * t for n, t in zip(start, total, strict=True)], lattice)
 

@@ -243,8 +243,8 @@ def _by(shape: tuple[int, ...]) -> str:
 def _strict() -> Any:
     import rasterio
 
-    # Otherwise a cut JPEG comes back grey below the cut, with a warning only.
-    return rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE")
+    # Otherwise a cut JPEG comes back grey below the cut, and a cut PNG with whatever was in memory.
+    return rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE", GDAL_PNG_WHOLE_IMAGE_OPTIM="NO")
 
 
 def _open_picture(path: Path) -> Any:

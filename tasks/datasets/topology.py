@@ -60,17 +60,17 @@ def plan_topology(
     length = [1.0] * len(size) if spacing is None else [float(v) for v in spacing]
     kernels, strides = [_kernel(length)], [(1,) * len(size)]
     while len(strides) < most:
-        shortest = min(length)
-        step = tuple(
-            2 if here <= 2 * shortest and n / 2 >= SMALLEST else 1
-            for here, n in zip(length, size, strict=True)
-        )
-        if all(s == 1 for s in step):
+        able = [n / 2 >= SMALLEST for n in size]
+        if not any(able):
             break
+        # an axis that has no more pixels to give holds no other back
+        shortest = min(here for here, can in zip(length, able, strict=True) if can)
+        step = tuple(2 if can and here <= 2 * shortest else 1 for here, can in zip(length, able, strict=True))
         size = [n / s for n, s in zip(size, step, strict=True)]
         length = [v * s for v, s in zip(length, step, strict=True)]
         strides.append(step)
-        kernels.append(_kernel(length))
+        # an axis once convolved stays so
+        kernels.append(tuple(max(k, o) for k, o in zip(_kernel(length), kernels[-1], strict=True)))
     return Topology(tuple(kernels), tuple(strides))
 
 

@@ -103,6 +103,7 @@ class VectorTruth:
     def _shapes(self, transform: Any, size: tuple[int, int]) -> list[tuple[Any, int]]:
         """Shapes near a window in the image's coordinates, in the order of the file."""
         import pyogrio
+        from pyproj import CRS
         from rasterio.transform import array_bounds
         from rasterio.warp import transform_bounds
 
@@ -121,7 +122,7 @@ class VectorTruth:
         )
         # a spatial index gives features in an order of its own
         frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].sort_index()
-        frame = frame.to_crs(horizontal(crs))
+        frame = frame.to_crs(horizontal(CRS.from_wkt(crs)))
         if self._attribute is None:
             return [(geometry, self._codes[""]) for geometry in frame.geometry]
         return [
