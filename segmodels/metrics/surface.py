@@ -39,34 +39,40 @@ class SurfaceScores:
     surface_dice: float
 
 
-def surface_positions(mask: npt.NDArray[np.bool_], inner: tuple[slice, ...] | None = None) -> Positions:
-    """Positions of surface voxels, ``(voxels, axes)``.
+def surface_positions(mask: npt.NDArray[np.bool_]) -> Positions:
+    """Positions of a mask's surface voxels, ``(voxels, axes)``; what lies beyond the array is outside."""
+    return np.argwhere(mask & borders(mask)).astype(np.int32)
+
+
+def borders(codes: npt.NDArray[Any], inner: tuple[slice, ...] | None = None) -> npt.NDArray[np.bool_]:
+    """Where a code has another one across a face, or the array's end: the surfaces of all classes at once.
 
     Args:
-        mask: ``(*spatial)``; what lies beyond it is outside.
-        inner: Only voxels in this part are wanted; the rest is what their neighbours need. Positions
-            are counted from the part's start.
+        codes: ``(*spatial)``.
+        inner: Only this part is wanted; the rest is what its voxels' neighbours need.
+
+    Returns:
+        ``(*inner)``.
     """
-    part = inner or tuple(slice(0, n) for n in mask.shape)
-    wanted = mask[part]
-    inside = wanted.copy()
-    for axis, (size, where) in enumerate(zip(mask.shape, part, strict=True)):
+    part = inner or tuple(slice(0, n) for n in codes.shape)
+    centre = codes[part]
+    found = np.zeros(centre.shape, bool)
+    for axis, (size, where) in enumerate(zip(codes.shape, part, strict=True)):
         for step in (-1, 1):
-            inside &= _moved(mask, part, axis, where, size, step)
-    return np.argwhere(wanted & ~inside).astype(np.int32)
-
-
-def _moved(
-    mask: npt.NDArray[np.bool_], part: tuple[slice, ...], axis: int, where: slice, size: int, step: int
-) -> npt.NDArray[np.bool_]:
-    """The part, moved by one voxel; false beyond the mask."""
-    start, stop = where.start + step, where.stop + step
-    got = mask[(*part[:axis], slice(max(start, 0), min(stop, size)), *part[axis + 1 :])]
-    if got.shape[axis] == where.stop - where.start:
-        return got
-    pad = [(0, 0)] * mask.ndim
-    pad[axis] = (int(start < 0), int(stop > size))
-    return np.pad(got, pad)
+            first = max(where.start + step, 0)
+            last = min(where.stop + step, size)
+            moved = codes[(*part[:axis], slice(first, last), *part[axis + 1 :])]
+            at = [slice(None)] * codes.ndim
+            at[axis] = slice(first - step - where.start, last - step - where.start)
+            found[tuple(at)] |= moved != centre[tuple(at)]
+            ends = [slice(None)] * codes.ndim
+            if where.start + step < 0:
+                ends[axis] = slice(0, 1)
+                found[tuple(ends)] = True
+            elif where.stop + step > size:
+                ends[axis] = slice(-1, None)
+                found[tuple(ends)] = True
+    return found
 
 
 def nearest_distances(
