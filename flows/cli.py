@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import demo, gpu_check, models, plan, run
+from flows.commands import demo, evaluate, gpu_check, models, plan, run
 
 app = typer.Typer(
     name="segflow",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("evaluate")(evaluate.evaluate)
 app.command("gpu-check")(gpu_check.gpu_check)
 app.add_typer(models.app, name="models")
 app.add_typer(demo.app, name="demo")
