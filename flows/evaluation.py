@@ -116,7 +116,9 @@ def evaluate_bundle(
             _tell(done, len(items))
             try:
                 options: dict[str, Any] = {
-                    "image": prepared(data, item, name=names[item.id], folder=out / "inputs", scratch=scratch),
+                    "image": prepared(
+                        data, item, name=names[item.id], folder=out / "inputs", scratch=scratch
+                    ),
                     "model": model,
                     "out": runs,
                     "item": names[item.id],

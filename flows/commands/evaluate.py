@@ -24,9 +24,13 @@ def evaluate(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A bundle's folder or a shipped bundle's name.", show_default=False),
+        typer.Option(
+            "--model", "-m", help="A bundle's folder or a shipped bundle's name.", show_default=False
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split of the data set: train, val, test.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Only this split of the data set: train, val, test.")
+    ] = None,
     masks: Annotated[
         Path | None,
         typer.Option(help="Masks to score: a folder or a file; GeoTIFF, NIfTI, PNG.", show_default=False),

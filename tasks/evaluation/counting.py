@@ -75,7 +75,9 @@ def count_pair(truth: Codes, prediction: Codes, empty: ConfusionMatrix, *, threa
         try:
             return matrix.update(truth.read(window), prediction.read(window))
         except ValueError as error:
-            raise InputError(f"{truth.name}: {error}; name its classes with --classes, or --ignore them") from error
+            raise InputError(
+                f"{truth.name}: {error}; name its classes with --classes, or --ignore them"
+            ) from error
 
     wanted = windows(truth.shape, common_chunk(truth, prediction))
     total = empty + empty

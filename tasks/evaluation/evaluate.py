@@ -46,7 +46,12 @@ class Evaluated:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able."""
-        return {**asdict(self), "out": str(self.out), "classes": list(self.classes), "notes": list(self.notes)}
+        return {
+            **asdict(self),
+            "out": str(self.out),
+            "classes": list(self.classes),
+            "notes": list(self.notes),
+        }
 
 
 def finish(
@@ -80,7 +85,9 @@ def finish(
     """
     bad = [item for item in items if item.status == "failed"]
     if len(bad) == len(items):
-        raise InputError(f"no item could be scored; {bad[0].id}: {bad[0].reason}" if bad else "there is no item")
+        raise InputError(
+            f"no item could be scored; {bad[0].id}: {bad[0].reason}" if bad else "there is no item"
+        )
     result = {
         "segflow": version("segflow"),
         "title": title,
@@ -113,5 +120,3 @@ def finish(
         ),
         notes=tuple(notes),
     )
-
-

@@ -81,5 +81,3 @@ def _files(folder: Path) -> dict[str, Path]:
 def _stem(name: str) -> str:
     suffix = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
     return name[: len(name) - len(suffix)] if suffix else Path(name).stem
-
-

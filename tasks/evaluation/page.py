@@ -23,7 +23,13 @@ OVERALL = {
     "fw_iou": "Frequency-weighted IoU",
     "mean_accuracy": "Mean accuracy",
 }
-PER_CLASS = {"iou": "IoU", "dice": "Dice", "precision": "Precision", "recall": "Recall", "specificity": "Specificity"}
+PER_CLASS = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+}
 SURFACE = {"hd95": "HD95", "assd": "ASSD", "surface_dice": "Surface Dice"}
 MEANING = {
     "done": "Every item was scored.",
@@ -50,12 +56,17 @@ def render(result: dict[str, Any], picture: bytes) -> str:
         title=words.shorten(result["title"], 200),
         meaning=MEANING[result["status"]],
         highlights=[
-            {"label": label, "value": digits(pooled["overall"][name]["value"]), "note": span(pooled["overall"][name])}
+            {
+                "label": label,
+                "value": digits(pooled["overall"][name]["value"]),
+                "note": span(pooled["overall"][name]),
+            }
             for name, label in list(OVERALL.items())[:4]
         ],
         outside=outside,
         overall=[
-            (label, cell(pooled["overall"][name]), cell(means["overall"][name])) for name, label in OVERALL.items()
+            (label, cell(pooled["overall"][name]), cell(means["overall"][name]))
+            for name, label in OVERALL.items()
         ],
         class_headers=list(PER_CLASS.values()),
         classes=[
@@ -106,7 +117,10 @@ def span(score: dict[str, Any]) -> str:
 def cell(score: dict[str, Any]) -> dict[str, str]:
     """A score with its interval beneath."""
     known = score["low"] is not None
-    return {"value": digits(score["value"]), "ends": f"{digits(score['low'])}–{digits(score['high'])}" if known else ""}
+    return {
+        "value": digits(score["value"]),
+        "ends": f"{digits(score['low'])}–{digits(score['high'])}" if known else "",
+    }
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -151,7 +165,9 @@ def _items(result: dict[str, Any]) -> list[dict[str, Any]]:
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.from_string(
         resources.files("tasks.evaluation").joinpath("page.html").read_text(encoding="utf-8")
     )

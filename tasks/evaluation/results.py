@@ -18,7 +18,9 @@ SURFACE = ("hd95", "assd", "surface_dice")
 Row = dict[str, Any]
 
 
-def summarise(items: Sequence[ItemScore], classes: Sequence[ClassCard], *, bootstrap: Bootstrap) -> dict[str, Any]:
+def summarise(
+    items: Sequence[ItemScore], classes: Sequence[ClassCard], *, bootstrap: Bootstrap
+) -> dict[str, Any]:
     """Pooled scores with intervals, means over items with intervals, and each item's own scores.
 
     Args:
@@ -99,7 +101,9 @@ def item_rows(item: ItemScore, table: Any, classes: Sequence[ClassCard]) -> list
     return rows
 
 
-def _pooled_classes(tables: Any, pooled: Any, classes: Sequence[ClassCard], bootstrap: Bootstrap) -> list[Row]:
+def _pooled_classes(
+    tables: Any, pooled: Any, classes: Sequence[ClassCard], bootstrap: Bootstrap
+) -> list[Row]:
     ends = {
         name: (score(pooled), *bootstrap.pooled(tables, score)) for name, score in formulas.PER_CLASS.items()
     }
@@ -119,9 +123,7 @@ def _pooled_classes(tables: Any, pooled: Any, classes: Sequence[ClassCard], boot
 def _mean_classes(
     scored: Sequence[ItemScore], tables: Any, classes: Sequence[ClassCard], bootstrap: Bootstrap
 ) -> list[Row]:
-    values = {
-        name: [score(t) for t in tables] for name, score in formulas.PER_CLASS.items()
-    }
+    values = {name: [score(t) for t in tables] for name, score in formulas.PER_CLASS.items()}
     return [
         {
             "class": c.name,
@@ -129,7 +131,8 @@ def _mean_classes(
             **{name: _mean([float(v[i]) for v in several], bootstrap) for name, several in values.items()},
             **{
                 name: _mean(
-                    [float(getattr(s.surfaces[c.code], name)) for s in scored if c.code in s.surfaces], bootstrap
+                    [float(getattr(s.surfaces[c.code], name)) for s in scored if c.code in s.surfaces],
+                    bootstrap,
                 )
                 for name in SURFACE
             },

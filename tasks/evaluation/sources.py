@@ -133,7 +133,9 @@ class PngCodes:
         try:
             with Image.open(path) as image:
                 if image.mode not in ("1", "L", "P", "I", "I;16"):
-                    raise InputError(f"{path} is in colours ({image.mode}), no mask of codes; export grey values")
+                    raise InputError(
+                        f"{path} is in colours ({image.mode}), no mask of codes; export grey values"
+                    )
                 if math.prod(image.size) > MOST_PNG_PIXELS:
                     raise InputError(
                         f"{path} has more than {MOST_PNG_PIXELS:,} pixels and a PNG cannot be read by windows; "
@@ -192,9 +194,13 @@ class PairTruth:
 
     @property
     def chunk(self) -> tuple[int, ...]:
-        return tuple(min(n, 512) for n in self._pair.shape[-2:]) if len(self._pair.shape) == 2 else (
-            1,
-            *self._pair.shape[1:],
+        return (
+            tuple(min(n, 512) for n in self._pair.shape[-2:])
+            if len(self._pair.shape) == 2
+            else (
+                1,
+                *self._pair.shape[1:],
+            )
         )
 
     @property

@@ -94,7 +94,9 @@ def item_surfaces(
     shape = truth.shape
 
     def one(window: Window) -> list[tuple[Positions, npt.NDArray[np.int32]]]:
-        around = tuple(slice(max(w.start - 1, 0), min(w.stop + 1, n)) for w, n in zip(window, shape, strict=True))
+        around = tuple(
+            slice(max(w.start - 1, 0), min(w.stop + 1, n)) for w, n in zip(window, shape, strict=True)
+        )
         inner = tuple(slice(w.start - a.start, w.stop - a.start) for w, a in zip(window, around, strict=True))
         t, p = truth.read(around), prediction.read(around)
         unknown = np.isin(t, ignore)
