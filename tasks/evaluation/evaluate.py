@@ -16,6 +16,9 @@ from tasks.evaluation.results import summarise
 from tasks.evaluation.score import ItemScore, Scoring
 from tasks.evaluation.write import write_results
 
+#: Resampling fewer items than this gives intervals that are too narrow.
+FEW = 10
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -88,6 +91,7 @@ def finish(
         raise InputError(
             f"no item could be scored; {bad[0].id}: {bad[0].reason}" if bad else "there is no item"
         )
+    notes = [*notes, *_few(len(items) - len(bad))]
     result = {
         "segflow": version("segflow"),
         "title": title,
@@ -120,3 +124,10 @@ def finish(
         ),
         notes=tuple(notes),
     )
+
+
+def _few(items: int) -> list[str]:
+    """Intervals that look better than they are."""
+    if not 2 <= items < FEW:
+        return []
+    return [f"the intervals come from {items} items only: they are too narrow to be trusted"]

@@ -15,7 +15,6 @@ def confusion_picture(summary: dict[str, Any]) -> bytes:
     """The picture as PNG; rows sum to 100 %, columns outside the classes only where they hold pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     counts = np.asarray(summary["confusion"]["counts"], np.int64)
     rows = len(counts)
@@ -52,13 +51,14 @@ def confusion_picture(summary: dict[str, Any]) -> bytes:
     outside = sum(i >= rows for i in used)
     if outside:
         axes.axvline(wide - outside - 0.5, color="#59636e", linewidth=1.2)
-    figure.legend(
-        handles=[Patch(color="none", label="share of the true class, and pixels")],
-        loc="lower left",
-        frameon=False,
+    axes.text(
+        0,
+        -0.12 / high,
+        "share of the true class, and pixels",
+        transform=axes.transAxes,
+        va="top",
         fontsize=8,
-        handlelength=0,
-        labelcolor="#59636e",
+        color="#59636e",
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
