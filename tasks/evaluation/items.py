@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.datasets.dataset import Dataset, DatasetItem, Pair
@@ -13,6 +14,7 @@ from tasks.evaluation.score import ItemScore, Scoring, score_codes
 from tasks.evaluation.sources import PairTruth, open_codes
 from tasks.files import writing
 from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from tasks.publishing.publish import RECORD, read_record
 
 SPLITS = ("train", "val", "test")
 
@@ -102,7 +104,7 @@ def score_item(
         stack.callback(truth.close)
         prediction = open_codes(mask, scratch=scratch)
         stack.callback(prediction.close)
-        return score_codes(
+        score = score_codes(
             truth,
             prediction,
             item=item.id,
@@ -110,3 +112,9 @@ def score_item(
             spacing=pair.spacing,
             unit="mm" if len(pair.shape) == 3 else "m",
         )
+    record = read_record(result / RECORD)
+    if record is None or record["status"] == "done":
+        return score
+    return replace(
+        score, notes=(*score.notes, f"its run is {record['status']}: see {result / 'report.html'}")
+    )
