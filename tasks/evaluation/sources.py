@@ -104,13 +104,20 @@ class RasterCodes:
         return int(value) if value is not None and math.isfinite(value) and value == int(value) else None
 
     def read(self, window: Window) -> npt.NDArray[Any]:
-        values = self._image.read(window).values[..., 0]
+        values = self._values(window)
         if values.dtype.kind in "iub":
             return values
         codes = np.nan_to_num(values, nan=-1, posinf=-1, neginf=-1).astype(np.int32)
         if (codes != values)[np.isfinite(values)].any():
             raise InputError(f"{self.name} holds fractions, not class codes; export it as integers")
         return codes
+
+    def _values(self, window: Window) -> npt.NDArray[Any]:
+        from tasks.imagery.geotiff import GeoTiffImage
+
+        if isinstance(self._image, GeoTiffImage):
+            return self._image.read_codes(window)
+        return self._image.read(window).values[..., 0]
 
     def close(self) -> None:
         self._image.close()
