@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import data, demo, gpu_check, label, models, plan, run, train
+from flows.commands import data, demo, evaluate, gpu_check, label, models, plan, run, train
 
 app = typer.Typer(
     name="segflow",
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("label")(label.label)
 app.command("plan")(plan.plan)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("gpu-check")(gpu_check.gpu_check)
 app.add_typer(models.app, name="models")
 app.add_typer(demo.app, name="demo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.main import main
-from benchmarks.peers.row import ROW
+from benchmarks.peers import metrics, row
 
 if __name__ == "__main__":
-    sys.exit(main({ROW.name: lambda: ROW}))
+    sys.exit(main({row.ROW.name: lambda: row.ROW, metrics.ROW.name: lambda: metrics.ROW}))

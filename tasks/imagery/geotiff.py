@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
@@ -102,11 +103,27 @@ class GeoTiffImage:
         Raises:
             InputError: A block is truncated or corrupt.
         """
+        with self._reading(window) as (dataset, where):
+            return _read(dataset, self._layout, where, np.dtype(self._info.dtype))
+
+    def read_codes(self, window: Window) -> npt.NDArray[Any]:
+        """Reads the first channel ``(rows, columns)`` as stored, in a third of the time of :meth:`read`.
+
+        Raises:
+            InputError: A block is truncated or corrupt.
+        """
+        with self._reading(window) as (dataset, where):
+            codes: npt.NDArray[Any] = dataset.read(self._layout.channels[0], window=where)
+            return codes
+
+    @contextmanager
+    def _reading(self, window: Window) -> Iterator[tuple[Any, RasterWindow]]:
+        """A handle, and the window in rasterio's words; damaged blocks become an input error."""
         rows, columns = window
         where = RasterWindow(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with gdal(), self._handle() as dataset:
             try:
-                return _read(dataset, self._layout, where, np.dtype(self._info.dtype))
+                yield dataset, where
             except RasterioError as e:
                 raise InputError(
                     f"{self._path} cannot be read at rows {rows.start}–{rows.stop}, columns "
