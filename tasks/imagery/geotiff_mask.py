@@ -24,6 +24,7 @@ from tasks.errors import InputError
 from tasks.files import writing
 from tasks.imagery.geotiff import gdal
 from tasks.imagery.mask_files import SPECIAL_COLOURS, fsync_replace, need_space, remove
+from tasks.imagery.overviews import Overviews, with_overviews
 from tasks.imagery.protocol import ImageInfo, Window
 from tasks.imagery.tiff_header import check_tiff
 
@@ -32,7 +33,7 @@ _THREADS = 2
 
 
 class GeoTiffMask:
-    """Collects windows in a plain tiled TIFF beside the final name, then lets GDAL make the COG.
+    """Collects windows and overviews in plain TIFFs beside the final name, then lets GDAL make the COG.
 
     The bytes depend on the pixels, the grid, the classes and the tags alone: neither on
     the windows nor on the number of threads.
@@ -44,6 +45,7 @@ class GeoTiffMask:
         self._path = path
         self._flat = path.with_name(path.name + ".flat.part")
         self._cog = path.with_name(path.name + ".part")
+        self._virtual = path.with_name(path.name + ".vrt.part")
         self._info = info
         self._dtype = np.dtype(np.uint16 if wide else np.uint8)
         special = special_codes(wide=wide)
@@ -58,14 +60,13 @@ class GeoTiffMask:
             "tiled": True,
             "blockxsize": _BLOCK,
             "blockysize": _BLOCK,
-            "compress": "deflate",
-            "zlevel": 1,
             "sparse_ok": True,
             "bigtiff": "if_safer",
             "crs": None if crs is None else CRS.from_wkt(crs),
             "transform": Affine(*info.grid["transform"]),
         }
         self._dataset: Any = None
+        self._overviews: Overviews | None = None
         try:
             self._start(profile, classes, special, wide, tags)
         except BaseException:
@@ -85,6 +86,13 @@ class GeoTiffMask:
             # GDAL's own words for a folder that cannot be written do not say why.
             self._cog.touch()
             self._dataset = rasterio.open(self._flat, "w", **profile)
+            self._overviews = Overviews(
+                (self._info.shape[-2], self._info.shape[-1]),
+                block=_BLOCK,
+                dtype=self._dtype,
+                nodata=special["nodata"],
+                stem=self._path,
+            )
             self._dataset.set_band_description(1, "class")
             names = {c.code: c.name for c in classes} | {code: name for name, code in special.items()}
             self._dataset.update_tags(**tags, **{f"CLASS_{code}": names[code] for code in sorted(names)})
@@ -96,17 +104,23 @@ class GeoTiffMask:
         rows, columns = window
         where = RasterWindow(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with _guard(self._path):
-            self._dataset.write(codes.astype(self._dtype, casting="same_kind", copy=False), 1, window=where)
+            codes = codes.astype(self._dtype, casting="same_kind", copy=False)
+            self._dataset.write(codes, 1, window=where)
+            self._levels().write(codes)
 
     def finish(self) -> None:
         """Makes the COG, checks it against the grid, fsyncs it and gives it its name."""
         with _guard(self._path):
+            self._levels().finish()
             self._close()
-            need_space(self._path.parent, self._flat.stat().st_size)
-            _to_cog(self._flat, self._cog, threads=_THREADS)
+            # Few masks deflate below a fiftieth: with less there is no use in beginning.
+            need_space(self._path.parent, max(self._flat.stat().st_size // 50, 4096))
+            levels = self._levels().paths
+            with_overviews(self._flat, levels, self._virtual)
+            _to_cog(self._virtual, self._cog, threads=_THREADS)
             self._verify()
             fsync_replace(self._cog, self._path)
-            self._flat.unlink()
+            remove(self._flat, self._virtual, *levels)
 
     def abort(self) -> None:
         """Removes whatever was written."""
@@ -114,9 +128,18 @@ class GeoTiffMask:
             # The file is about to go: what it could not flush does not matter.
             with suppress(RasterioError, CPLE_BaseError, OSError):
                 self._close()
-        remove(self._flat, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp"))
+        levels = [] if self._overviews is None else self._overviews.paths
+        remove(
+            self._flat, self._virtual, *levels, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp")
+        )
+
+    def _levels(self) -> Overviews:
+        assert self._overviews is not None
+        return self._overviews
 
     def _close(self) -> None:
+        if self._overviews is not None:
+            self._overviews.close()
         dataset, self._dataset = self._dataset, None
         if dataset is not None:
             dataset.close()
@@ -149,7 +172,7 @@ def _to_cog(source: Path, target: Path, *, threads: int) -> None:
         "BLOCKSIZE": str(_BLOCK),
         "COMPRESS": "DEFLATE",
         "LEVEL": "4",  # from 5 on, four times the time for an eighth fewer bytes
-        "OVERVIEW_RESAMPLING": "MODE",
+        "OVERVIEWS": "AUTO",  # the source's own
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": str(threads),
     }

@@ -211,7 +211,8 @@ def budget(
     inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
     work += mask if card.postprocess else 0  # its flat copy
-    return Budget(memory, work + 2 * mask, mask, block, model)
+    # The flat mask and the published one; those of a raster have overviews.
+    return Budget(memory, work + (3 if info.format == "geotiff" else 2) * mask, mask, block, model)
 
 
 def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:

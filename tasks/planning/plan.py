@@ -20,7 +20,7 @@ from tasks.tiling.grid import Index, Padding, TileGrid
 from tasks.tiling.weights import Blend, Quantisation
 
 #: Raised only when the same inputs would give another mask or other figures.
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 
 
 class Parameters(BaseModel):
