@@ -6,9 +6,7 @@ tiles that it would have had, and threads may read ahead in any order.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -190,45 +188,3 @@ class StreamingSampler:
             assert self._normalise is not None
             self._normalisers[part] = self._normalise(self._parts[part].item)
         return self._normalisers[part]
-
-
-class Prefetched:
-    """Reads tiles ahead in threads and gives them in their own order.
-
-    Args:
-        sampler: Whose tiles; it must not be drawn from elsewhere meanwhile.
-        workers: Threads.
-        ahead: Tiles read ahead at most.
-    """
-
-    def __init__(self, sampler: StreamingSampler, *, workers: int = 2, ahead: int = 8) -> None:
-        self._sampler, self._ahead = sampler, max(1, ahead)
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tiles")
-        self._waiting: deque[Future[Tile]] = deque()
-
-    @property
-    def state(self) -> dict[str, int]:
-        """As of the last tile that was given, not of those read ahead."""
-        return self._sampler.state
-
-    def skip(self, n: int) -> None:
-        """Goes ``n`` tiles on."""
-        for future in self._waiting:
-            future.cancel()
-        self._waiting.clear()
-        self._sampler.skip(n)
-
-    def draw(self) -> Tile:
-        """The next tile, as the sampler itself would give it."""
-        while len(self._waiting) < self._ahead:
-            number = self._sampler.count + len(self._waiting)
-            self._waiting.append(self._pool.submit(self._sampler.tile, number))
-        tile = self._waiting.popleft().result()
-        self._sampler.count += 1
-        return tile
-
-    def close(self) -> None:
-        """Stops the threads and closes the sampler."""
-        self._pool.shutdown(cancel_futures=True)
-        self._waiting.clear()
-        self._sampler.close()

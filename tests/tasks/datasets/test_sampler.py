@@ -12,7 +12,7 @@ import rasterio
 from tasks.datasets.dataset import IGNORE
 from tasks.datasets.open import open_dataset
 from tasks.datasets.positions import find_positions
-from tasks.datasets.sampler import Prefetched, StreamingSampler
+from tasks.datasets.sampler import StreamingSampler
 from tasks.datasets.splits import Part, make_split
 from tasks.errors import InputError
 from tests.tasks.datasets.conftest import save, write_json
@@ -71,32 +71,21 @@ def test_placement_is_uniform_without_balance(raster: Path) -> None:
         assert starts[:, axis].max() > 0.95 * last
 
 
-def test_the_same_again_resumed_and_read_ahead(raster: Path) -> None:
+def test_the_same_again_and_resumed(raster: Path) -> None:
     first = sampler(raster, seed=5)
     tiles = [first.draw() for _ in range(12)]
     assert first.state == {"seed": 5, "draws": 12}
     resumed = sampler(raster, seed=5)
     resumed.skip(7)
-    ahead = Prefetched(sampler(raster, seed=5), workers=3, ahead=5)
+    again = sampler(raster, seed=5)
     for number, (image, labels) in enumerate(tiles):
-        other = ahead.draw()
+        other = again.draw()
         np.testing.assert_array_equal(other[0], image)
         np.testing.assert_array_equal(other[1], labels)
         if number >= 7:
             np.testing.assert_array_equal(resumed.draw()[0], image)
-    assert ahead.state["draws"] == 12
-    ahead.close()
     different = sampler(raster, seed=6).draw()[0]
     assert not np.array_equal(different, tiles[0][0])
-
-
-def test_read_ahead_skips_without_losing_order(raster: Path) -> None:
-    plain, ahead = sampler(raster), Prefetched(sampler(raster), workers=2, ahead=4)
-    ahead.draw()
-    ahead.skip(3)
-    plain.skip(4)
-    np.testing.assert_array_equal(ahead.draw()[0], plain.draw()[0])
-    ahead.close()
 
 
 def test_images_smaller_than_the_tile_are_mirrored_and_ignored(make_pairs: Callable[..., Path]) -> None:
