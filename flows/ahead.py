@@ -20,6 +20,9 @@ _NEEDED = (
     "pandas",
     "shapely",
     "PIL.Image",
+    "PIL.ImageFont",
+    "jinja2",
+    "pystac",
 )
 
 

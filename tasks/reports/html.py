@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -50,8 +51,12 @@ def write_report(
     """
     mask = directory / ("mask.nii.gz" if image.info.format == "nifti" else "mask.tif")
     views = panels(image, mask, record, size=PICTURE_WIDTH)
-    save(compose(views, record, summary=summary), directory / "overview.png")
-    page = render(views, record=record, summary=summary, regions=regions)
+    sheet = compose(views, record, summary=summary)
+    # Encoding pictures is most of the work, in code that lets other threads run.
+    with ThreadPoolExecutor(1, thread_name_prefix="overview") as pool:
+        saved = pool.submit(save, sheet, directory / "overview.png")
+        page = render(views, record=record, summary=summary, regions=regions)
+        saved.result()
     (directory / "report.html").write_text(page, encoding="utf-8")
 
 
