@@ -105,7 +105,7 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
         ("tiles", tiles),
         ("blocks", f"{j['blocks']:,} of {_by(j['block'])} pixels, {j['workers']} at a time{finished}; {borders}"),
         ("reads", f"{say_bytes(j['decoded_bytes'])} decoded, {j['decoded_factor']:.2f} × the image; once more for statistics, once for regions"),
-        ("memory", f"at most {say_bytes(j['memory_bytes']['host'])}" + (f", of a GPU about {say_bytes(gpu)}" if gpu else "")),
+        ("memory", f"at most {say_bytes(j['memory_bytes']['host'])} with up to {j['regions_counted']:,} regions" + (f", of a GPU about {say_bytes(gpu)}" if gpu else "")),
         ("disk", f"at most {say_bytes(j['disk_bytes']['work'])} while it runs, {say_bytes(j['disk_bytes']['result'])} of mask before compression"),
         ("time", f"about {seconds['total']}: statistics {seconds['statistics']}, blocks {seconds['segment']}, stitch {seconds['stitch']}, regions and report {seconds['regions']}"),
     ]  # fmt: skip

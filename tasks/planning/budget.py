@@ -38,6 +38,10 @@ FEATURE_MAPS = 64
 SEVERAL_CALLERS = ("openvino", "method")
 #: Labels of the regions: per label parent, integers and sums; their arrays double when they grow.
 LABEL_BYTES = 2 * (8 + 12 * 8 + 4 * 8)
+#: A region in the tables, from its labels until it is written (measured).
+REGION_BYTES = 900
+#: Regions that the plan's memory counts on: one in so many pixels, and so many at most.
+REGION_PIXELS, MOST_REGIONS = 1000, 500_000
 #: Runs of two slices, as the scanner keeps them.
 RUN_BYTES = 2 * 32
 
@@ -205,14 +209,20 @@ def budget(
     computing = flying * block + model + kept
     if processes:
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
-    memory = base_bytes(engine, server=server) + max(computing, lines + statistics)
     pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
+    after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
+    memory = base_bytes(engine, server=server) + max(computing, after)
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
     work += mask if card.postprocess else 0  # its flat copy
     # The flat mask and the published one; those of a raster have overviews.
     return Budget(memory, work + (3 if info.format == "geotiff" else 2) * mask, mask, block, model)
+
+
+def counted_regions(shape: Index) -> int:
+    """Regions that fit the plan's memory; a mask of specks may have more."""
+    return min(max(math.prod(shape) // REGION_PIXELS, 1000), MOST_REGIONS)
 
 
 def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:

@@ -22,7 +22,7 @@ from tasks.blocks.reading import block_windows
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.shared import cells_of
-from tasks.planning.budget import value_bytes
+from tasks.planning.budget import counted_regions, value_bytes
 from tasks.planning.build import build_plan
 from tasks.planning.plan import Plan
 from tasks.planning.probe import Costs, Estimate, estimate, probe
@@ -84,6 +84,7 @@ class PricedPlan:
             "decoded_bytes": self.decoded,
             "decoded_factor": round(self.decoded / self.source, 4),
             "memory_bytes": {"host": p.peak_memory_bytes, "gpu": p.model_bytes if self.gpu else None},
+            "regions_counted": counted_regions(tuple(h - a for a, h in zip(*p.bounds, strict=True))),
             "disk_bytes": {"work": p.disk_bytes - p.result_bytes, "result": p.result_bytes},
             "statistics": [s.model_dump() for s in p.statistics],
             "costs": asdict(self.costs),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from tasks.errors import OutputError
 from tasks.imagery.protocol import ImageInfo
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Spreadsheets run cells that begin like this.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+#: Rows of a row group, and those that are made ready at once: a table of millions needs no second copy.
+ROWS = 65536
 
 _UNITS = {
     "pixels": ("1", "pixels (voxels) of the region"),
@@ -65,7 +72,9 @@ def write_regions(directory: Path, table: pa.Table, *, info: ImageInfo) -> None:
     Raises:
         tasks.errors.OutputError: The files cannot be written.
     """
-    table = table.sort_by("id").combine_chunks().replace_schema_metadata(None)
+    if not bool((np.diff(table["id"].to_numpy()) > 0).all()):
+        table = table.sort_by("id")
+    table = table.combine_chunks().replace_schema_metadata(None)
     try:
         _write_parquet(directory / "regions.parquet", table, info)
         _write_csv(directory / "regions.csv", table)
@@ -73,6 +82,12 @@ def write_regions(directory: Path, table: pa.Table, *, info: ImageInfo) -> None:
         raise OutputError(
             f"{directory}: the region table could not be written ({error}); check space and permissions"
         ) from error
+
+
+def _pieces(table: pa.Table) -> Iterator[pa.Table]:
+    """A table of any length by ``ROWS``; at least one piece."""
+    for first in range(0, max(len(table), 1), ROWS):
+        yield table.slice(first, ROWS)
 
 
 def _write_parquet(path: Path, table: pa.Table, info: ImageInfo) -> None:
@@ -84,34 +99,60 @@ def _write_parquet(path: Path, table: pa.Table, info: ImageInfo) -> None:
         unit, meaning = describe(field.name)
         metadata = {k: v for k, v in (("unit", unit), ("description", meaning)) if v}
         fields.append(pa.field(field.name, field.type, field.nullable, metadata or None))
-    table = table.cast(pa.schema(fields))
-    if info.field == "earth" and {"lon", "lat"} <= set(table.column_names):
-        table = _with_points(table)
-    pq.write_table(table, path, compression="zstd", row_group_size=65536, version="2.6")
+    schema = pa.schema(fields)
+    mapped = info.field == "earth" and {"lon", "lat"} <= set(table.column_names)
+    if mapped:
+        schema = schema.append(pa.field("geometry", pa.binary())).with_metadata({"geo": _geo(table)})
+    with pq.ParquetWriter(path, schema, compression="zstd", version="2.6") as writer:
+        for piece in _pieces(table):
+            if mapped:
+                piece = piece.append_column("geometry", _points(piece))
+            writer.write_table(piece.cast(schema), row_group_size=ROWS)
 
 
-def _with_points(table: pa.Table) -> pa.Table:
-    import numpy as np
-    import pyarrow as pa
-    import shapely
-
-    lon, lat = (table[c].to_numpy().astype(np.float64) for c in ("lon", "lat"))
+def _geo(table: pa.Table) -> str:
+    """The file's metadata as GeoParquet wants them."""
+    lon, lat = _places(table)
     known = np.isfinite(lon) & np.isfinite(lat)
-    points = np.full(len(lon), None, dtype=object)
-    points[known] = shapely.to_wkb(shapely.points(lon[known], lat[known]), byte_order=1)
     column: dict[str, object] = {"encoding": "WKB", "geometry_types": ["Point"]}
     if known.any():
         column["bbox"] = [float(f(v[known])) for f in (np.min, np.max) for v in (lon, lat)]
     # Without "crs" a GeoParquet geometry is longitude, latitude in OGC:CRS84.
-    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-    table = table.append_column("geometry", pa.array(points, pa.binary()))
-    return table.replace_schema_metadata({"geo": json.dumps(geo, sort_keys=True)})
+    return json.dumps(
+        {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}, sort_keys=True
+    )
+
+
+def _points(table: pa.Table) -> pa.Array:
+    import pyarrow as pa
+    import shapely
+
+    lon, lat = _places(table)
+    known = np.isfinite(lon) & np.isfinite(lat)
+    points = np.full(len(lon), None, dtype=object)
+    points[known] = shapely.to_wkb(shapely.points(lon[known], lat[known]), byte_order=1)
+    return pa.array(points, pa.binary())
+
+
+def _places(table: pa.Table) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    lon, lat = (table[c].to_numpy().astype(np.float64) for c in ("lon", "lat"))
+    return lon, lat
 
 
 def _write_csv(path: Path, table: pa.Table) -> None:
+    import pyarrow.csv as pacsv
+
+    with path.open("wb") as file:
+        header = ["'" + name if name.startswith(FORMULA) else name for name in table.column_names]
+        file.write(_line(header).encode())
+        for piece in _pieces(table):
+            pacsv.write_csv(_safe(piece), file, pacsv.WriteOptions(include_header=False))
+
+
+def _safe(table: pa.Table) -> pa.Table:
+    """The same with nothing that a spreadsheet would run, and no NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.csv as pacsv
 
     columns = []
     for name in table.column_names:
@@ -124,11 +165,7 @@ def _write_csv(path: Path, table: pa.Table) -> None:
         elif pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         columns.append(column)
-    safe = pa.table(columns, names=table.column_names)
-    with path.open("wb") as file:
-        header = ["'" + name if name.startswith(FORMULA) else name for name in table.column_names]
-        file.write(_line(header).encode())
-        pacsv.write_csv(safe, file, pacsv.WriteOptions(include_header=False))
+    return pa.table(columns, names=table.column_names)
 
 
 def _line(cells: list[str]) -> str:
