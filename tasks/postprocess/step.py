@@ -13,7 +13,7 @@ from tasks.files import atomic_write, writing
 from tasks.planning.plan import Plan
 from tasks.postprocess.flat import FlatMask
 from tasks.postprocess.passes import process
-from tasks.planning.preview import open_seen
+from tasks.previews.area import open_seen
 from tasks.regions.sizes import pixel_sizes
 from tasks.stitching.stitch import Band, Bands, open_stitch
 from tasks.work import WorkFolder
