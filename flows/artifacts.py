@@ -46,7 +46,7 @@ class ArtifactProgress:
         """Creates the progress artifact, with reused blocks counted as done."""
         self._total = planned.blocks
         self._done = self._total - len(planned.todo)
-        with _optional("progress"):
+        with optional("progress"):
             created = create_progress_artifact(
                 progress=self._percent(), description=f"blocks of {plan.item} segmented"
             )
@@ -57,12 +57,12 @@ class ArtifactProgress:
         before = int(self._percent())
         self._done += 1
         if self._artifact and (int(self._percent()) > before or self._done == self._total):
-            with _optional("progress"):
+            with optional("progress"):
                 update_progress_artifact(artifact_id=self._artifact, progress=self._percent())
 
     def published(self, folder: Path, record: dict[str, Any]) -> None:
         """Creates the table and the summary with its picture."""
-        with _optional("summary"):
+        with optional("summary"):
             summary = json.loads((folder / SUMMARY).read_bytes())
             unit = summary["units"]["size"]
             create_table_artifact(
@@ -87,7 +87,8 @@ class ArtifactProgress:
 
 
 @contextmanager
-def _optional(name: str) -> Iterator[None]:
+def optional(name: str) -> Iterator[None]:
+    """What the server does not take is logged, and the run goes on."""
     try:
         yield
     except Exception as error:
@@ -100,13 +101,14 @@ def _markdown(folder: Path, record: dict[str, Any]) -> str:
         f"Model **{record['bundle']['name']}**, {record['plan']['tiles']} tiles, "
         f"{record['blocks']['computed']} blocks computed, {record['blocks']['reused']} reused.",
         *(f"- {w}" for w in record["warnings"]),
-        f"![overview](data:image/png;base64,{_picture(folder / 'overview.png')})",
+        f"![overview](data:image/png;base64,{picture(folder / 'overview.png')})",
         f"Report and mask: `{folder}`",
     ]
     return "\n\n".join(lines)
 
 
-def _picture(path: Path) -> str:
+def picture(path: Path) -> str:
+    """A picture made small, as base64 of a PNG."""
     from PIL import Image
 
     with Image.open(path) as image:

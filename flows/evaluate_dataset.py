@@ -19,7 +19,10 @@ from flows.embedded import use_embedded_server
 from flows.evaluation import evaluate_bundle
 from flows.image import Engine, Precision, Variants, segment_image
 from flows.pipeline import already_done
+from flows.score_artifacts import show_scores
+from flows.steps import as_task
 from tasks.evaluation.evaluate import Evaluated
+from tasks.evaluation.write import SCORES
 from tasks.planning.preflight import preflight
 from tasks.planning.request import Request
 
@@ -63,7 +66,7 @@ def evaluate_dataset(
     Raises:
         SegflowError, ModelError: One sentence with the remedy.
     """
-    return evaluate_bundle(
+    evaluated = evaluate_bundle(
         dataset=dataset,
         model=model,
         out=out,
@@ -79,7 +82,10 @@ def evaluate_dataset(
         precision=precision,
         variants=variants,
         command=command,
+        call=as_task,
     )
+    show_scores(out / SCORES, pictures={"confusion": out / "confusion.png"}, report=out / "report.html")
+    return evaluated
 
 
 def _segment(request: Request, options: dict[str, Any]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.calling import Call, directly
 from tasks.errors import SegflowError
 from tasks.evaluation.classes import parse_classes
 from tasks.evaluation.counting import default_threads
@@ -87,6 +89,7 @@ def evaluate_bundle(
     precision: str = "auto",
     variants: str = "none",
     command: str = "",
+    call: Call = directly,
 ) -> Evaluated:
     """Segments a data set's items through the pipeline and scores them; finished items are not run again.
 
@@ -130,16 +133,18 @@ def evaluate_bundle(
                 }
                 request = make_request(**options)
                 run(request, options)
-                scores.append(
-                    score_item(data, item, result=request.work().final, scratch=scratch, scoring=scoring)
+                score = partial(
+                    score_item, data, item, result=request.work().final, scratch=scratch, scoring=scoring
                 )
+                scores.append(call(f"score {item.id}", score))
             except SegflowError as error:
                 if error.exit_code not in (2, 3):
                     raise
                 logger.warning("%s: %s", item.id, error)
                 scores.append(failed(item.id, error))
         _tell(len(items), len(items))
-        return finish(
+        write = partial(
+            finish,
             scores,
             bundle.card.classes,
             out=out,
@@ -155,6 +160,7 @@ def evaluate_bundle(
             notes=notes,
             command=command,
         )
+        return call("write", write)
 
 
 def plain_runs(progress: Progress) -> Run:

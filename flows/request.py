@@ -11,8 +11,8 @@ from tasks.errors import UsageError
 from tasks.planning.amount import parse_bytes
 from tasks.planning.named import resolve_model
 from tasks.planning.plan import Parameters
-from tasks.planning.preview import area_parameters, preview_suffix
 from tasks.planning.request import Request
+from tasks.previews.asked import area_parameters, preview_suffix
 from tasks.tiling.weights import Blend
 from tasks.work import item_id
 

@@ -16,8 +16,10 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.embedded import use_embedded_server
+from flows.score_artifacts import TrainingArtifact, show_scores
+from flows.steps import as_task
 from flows.training import make_config, shown
-from tasks.training.outcome import TrainResult
+from tasks.training.outcome import HELD_OUT, PAGE, TrainResult
 from tasks.training.step import train_bundle
 
 
@@ -43,10 +45,17 @@ def train_model(
     Raises:
         SegflowError, ModelError: One sentence with the remedy; no bundle is written.
     """
-    return train_bundle(
-        make_config(config, dataset=dataset),
+    read = make_config(config, dataset=dataset)
+    result = train_bundle(
+        read,
         out=out,
-        progress=shown(),
+        progress=TrainingArtifact(f"training {read.name}", shown()),
         command=command,
         score_test=score_test,
+        call=as_task,
     )
+    if not result.already_done:
+        folder = result.folder
+        pictures = {"learning curves": folder / "curves.png", "confusion": folder / "confusion.png"}
+        show_scores(folder / HELD_OUT, pictures=pictures, report=folder / PAGE)
+    return result

@@ -151,4 +151,4 @@ def _say(result: TrainResult, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"curves: {result.folder / 'curves.png'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {result.folder / 'report.html'}", highlight=False, soft_wrap=True)

@@ -91,7 +91,7 @@ def finish(
         raise InputError(
             f"no item could be scored; {bad[0].id}: {bad[0].reason}" if bad else "there is no item"
         )
-    notes = [*notes, *_few(len(items) - len(bad))]
+    notes = [*notes, *few_items(len(items) - len(bad))]
     result = {
         "segflow": version("segflow"),
         "title": title,
@@ -126,7 +126,7 @@ def finish(
     )
 
 
-def _few(items: int) -> list[str]:
+def few_items(items: int) -> list[str]:
     """Intervals that look better than they are."""
     if not 2 <= items < FEW:
         return []

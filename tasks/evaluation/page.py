@@ -12,7 +12,8 @@ from tasks.evaluation.classes import OUTSIDE
 from tasks.reports import words
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 #: Rows of lists whose length the input decides.
 MANY = 200
@@ -44,32 +45,72 @@ def render(result: dict[str, Any], picture: bytes) -> str:
         result: What ``scores.json`` holds.
         picture: ``confusion.png``.
     """
-    from markupsafe import Markup
+    means = result["mean_over_items"]
+    colours = {c["code"]: c["colour"] for c in result["classes"]}
+    surface = any(row[name]["items"] for row in means["classes"] for name in SURFACE)
+    failures = result["items"]["failed"]
+    return (
+        environment("tasks.evaluation")
+        .get_template("page.html")
+        .render(
+            result=result,
+            title=words.shorten(result["title"], 200),
+            meaning=MEANING[result["status"]],
+            highlights=highlights(result),
+            tables=pooled_tables(result),
+            means=[
+                {
+                    "name": words.shorten(row["class"], 80),
+                    "colour": colours[row["code"]],
+                    "items": row["dice"]["items"],
+                    "scores": [cell(row[name]) for name in ("iou", "dice", *(SURFACE if surface else ()))],
+                }
+                for row in means["classes"][:MANY]
+            ],
+            mean_headers=["IoU", "Dice", *(_with_unit(result) if surface else ())],
+            surface=surface,
+            picture=data("image/png", picture),
+            items=_items(result),
+            items_left_out=max(0, len(result["per_item"]) - MANY),
+            failures=[
+                (words.shorten(f["item"], 200), words.shorten(f["reason"], 600)) for f in failures[:MANY]
+            ],
+            failures_left_out=max(0, len(failures) - MANY),
+            notes=[words.shorten(n, 600) for n in _notes(result)[:MANY]],
+            facts=[(name, words.shorten(str(value), 400)) for name, value in result["settings"].items()],
+            command=words.shorten(result["command"], 4000),
+            style=stylesheet(),
+        )
+    )
 
+
+def highlights(result: dict[str, Any]) -> list[dict[str, str]]:
+    """The first figures of all: over all classes, pixels pooled."""
+    overall = result["pooled"]["overall"]
+    return [
+        {"label": label, "value": digits(overall[name]["value"]), "note": span(overall[name])}
+        for name, label in list(OVERALL.items())[:4]
+    ]
+
+
+def pooled_tables(result: dict[str, Any]) -> dict[str, Any]:
+    """What ``sections.html`` shows of the pooled scores.
+
+    Args:
+        result: As :func:`tasks.evaluation.results.summarise` gives it, with ``settings``.
+    """
     pooled, means = result["pooled"], result["mean_over_items"]
     colours = {c["code"]: c["colour"] for c in result["classes"]}
     outside = [name for name in OUTSIDE if result["pixels"][name]]
-    surface = any(row[name]["items"] for row in means["classes"] for name in SURFACE)
-    failures = result["items"]["failed"]
-    return _template().render(
-        result=result,
-        title=words.shorten(result["title"], 200),
-        meaning=MEANING[result["status"]],
-        highlights=[
-            {
-                "label": label,
-                "value": digits(pooled["overall"][name]["value"]),
-                "note": span(pooled["overall"][name]),
-            }
-            for name, label in list(OVERALL.items())[:4]
-        ],
-        outside=outside,
-        overall=[
+    return {
+        "level": result["settings"]["level"],
+        "outside": outside,
+        "overall": [
             (label, cell(pooled["overall"][name]), cell(means["overall"][name]))
             for name, label in OVERALL.items()
         ],
-        class_headers=list(PER_CLASS.values()),
-        classes=[
+        "class_headers": list(PER_CLASS.values()),
+        "classes": [
             {
                 "name": words.shorten(row["class"], 80),
                 "colour": colours[row["code"]],
@@ -79,27 +120,19 @@ def render(result: dict[str, Any], picture: bytes) -> str:
             }
             for row in pooled["classes"][:MANY]
         ],
-        means=[
-            {
-                "name": words.shorten(row["class"], 80),
-                "colour": colours[row["code"]],
-                "items": row["dice"]["items"],
-                "scores": [cell(row[name]) for name in ("iou", "dice", *(SURFACE if surface else ()))],
-            }
-            for row in means["classes"][:MANY]
-        ],
-        mean_headers=["IoU", "Dice", *(_with_unit(result) if surface else ())],
-        surface=surface,
-        picture=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
-        items=_items(result),
-        items_left_out=max(0, len(result["per_item"]) - MANY),
-        failures=[(words.shorten(f["item"], 200), words.shorten(f["reason"], 600)) for f in failures[:MANY]],
-        failures_left_out=max(0, len(failures) - MANY),
-        notes=[words.shorten(n, 600) for n in _notes(result)[:MANY]],
-        facts=[(name, words.shorten(str(value), 400)) for name, value in result["settings"].items()],
-        command=words.shorten(result["command"], 4000),
-        style=Markup(resources.files("tasks.reports").joinpath("report.css").read_text(encoding="utf-8")),
-    )
+    }
+
+
+def data(kind: str, content: bytes) -> str:
+    """A file as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def stylesheet() -> Markup:
+    """The style of all pages."""
+    from markupsafe import Markup
+
+    return Markup(resources.files("tasks.reports").joinpath("report.css").read_text(encoding="utf-8"))
 
 
 def digits(value: float | None, unit: str = "") -> str:
@@ -162,12 +195,18 @@ def _items(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def environment(package: str) -> Environment:
+    """Templates of a package, which may import ``sections.html``."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(
-        resources.files("tasks.evaluation").joinpath("page.html").read_text(encoding="utf-8")
+    def read(name: str) -> str:
+        holder = "tasks.evaluation" if name == "sections.html" else package
+        return resources.files(holder).joinpath(name).read_text(encoding="utf-8")
+
+    return Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(read),
     )

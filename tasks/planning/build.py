@@ -17,9 +17,9 @@ from tasks.planning.begun import Begun, find_begun
 from tasks.planning.make import make_plan
 from tasks.planning.plan import Plan
 from tasks.planning.preflight import drop_scratch, open_input
-from tasks.planning.preview import find_area
 from tasks.planning.request import Request
 from tasks.planning.whole import method_of
+from tasks.previews.area import find_area
 from tasks.publishing.digests import input_digest
 from tasks.tiling.area import Area
 

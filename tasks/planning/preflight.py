@@ -13,11 +13,11 @@ from tasks.imagery.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.planning.make import check_match
-from tasks.planning.preview import check_same_extent, find_area
 from tasks.planning.request import Request
 from tasks.planning.tiles import tile_sizes
 from tasks.planning.whole import check_whole, method_of
 from tasks.postprocess.decide import check_units
+from tasks.previews.area import check_same_extent, find_area
 from tasks.publishing.digests import input_digest
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done

@@ -48,17 +48,21 @@ def fillings(card: Card) -> dict[int, FillHoles]:
     return dict(sorted(found.items()))
 
 
-def removed(table: Table, steps: dict[int, list[Removal]]) -> npt.NDArray[np.bool_]:
-    """``(n,)``: components too small for their class, then those beyond the largest of what is left."""
-    out = np.zeros(table.code.size, bool)
+def removed(table: Table, steps: dict[int, list[Removal]]) -> list[tuple[Removal, npt.NDArray[np.bool_]]]:
+    """Per step ``(n,)``: components too small for their class, then those beyond the largest of what is left.
+
+    No component is removed twice.
+    """
+    out: list[tuple[Removal, npt.NDArray[np.bool_]]] = []
     for code, asked in steps.items():
-        of_class = table.code == code
-        for step in asked:
+        left = table.code == code
+        for step in sorted(asked, key=lambda s: isinstance(s, LargestComponents)):
             if isinstance(step, MinimumSize):
-                out |= of_class & (_measured(table, step.unit) < step.size)
-        for step in asked:
-            if isinstance(step, LargestComponents):
-                out |= _beyond(table, of_class & ~out, step.keep)
+                gone = left & (_measured(table, step.unit) < step.size)
+            else:
+                gone = _beyond(table, left, step.keep)
+            out.append((step, gone))
+            left = left & ~gone
     return out
 
 

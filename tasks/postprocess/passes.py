@@ -12,18 +12,38 @@ connected the other way round than regions: over corners only where regions are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segmodels.bundles.card import Card
+from segmodels.bundles.postprocess import PostStep
 from tasks.codes import codes_of
 from tasks.postprocess.components import Components
 from tasks.postprocess.decide import fillings, holes, removals, removed
 from tasks.postprocess.flat import FlatMask
 from tasks.regions.scanner import PixelSizes
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one step of a card changed.
+
+    Attributes:
+        step: The step.
+        components: Components that it removed, or holes that it filled.
+        pixels: Pixels that changed.
+    """
+
+    step: PostStep
+    components: int
+    pixels: int
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able: the step as the card has it, and what it changed."""
+        return {**self.step.model_dump(), "components": self.components, "pixels": self.pixels}
 
 
 @dataclass
@@ -35,16 +55,19 @@ class Changes:
         removed_pixels: Pixels of these.
         filled_holes: Holes that were filled.
         filled_pixels: Pixels that changed in them.
+        steps: Each step's share of these, in the order of their doing.
     """
 
     removed_components: int = 0
     removed_pixels: int = 0
     filled_holes: int = 0
     filled_pixels: int = 0
+    steps: list[Change] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, Any]:
         """JSON-able."""
-        return asdict(self)
+        totals = ("removed_components", "removed_pixels", "filled_holes", "filled_pixels")
+        return {**{t: getattr(self, t) for t in totals}, "steps": [change.as_json() for change in self.steps]}
 
 
 def process(flat: FlatMask, card: Card, *, wraps: bool, sizes: PixelSizes) -> Changes:
@@ -71,7 +94,10 @@ def _remove(flat: FlatMask, card: Card, changes: Changes, *, wraps: bool, sizes:
     for _, codes in _read(flat):
         found.feed(codes)
     table = found.table()
-    gone = removed(table, steps)
+    gone = np.zeros(table.code.size, bool)
+    for step, of_step in removed(table, steps):
+        changes.steps.append(Change(step, int(of_step.sum()), int(table.pixels[of_step].sum())))
+        gone |= of_step
     changes.removed_components = int(gone.sum())
     changes.removed_pixels = int(table.pixels[gone].sum())
     if not changes.removed_components:
@@ -94,16 +120,15 @@ def _fill(flat: FlatMask, card: Card, changes: Changes, *, wraps: bool, sizes: P
     for _, codes in _read(flat):
         for code, components in found.items():
             components.feed((codes != code).view(np.uint8), codes >= special)
-    paints = {}
+    paints, filled, pixels = {}, dict.fromkeys(found, 0), dict.fromkeys(found, 0)
     for code, components in found.items():
         table = components.table()
         chosen = holes(table, steps[code])
-        changes.filled_holes += int(chosen.sum())
+        filled[code] = int(chosen.sum())
         paints[code] = np.where(chosen, table.pixels, -1)[table.label]
         components.rewind()
-    if not changes.filled_holes:
-        return
-    for first, codes in _read(flat):
+    changes.filled_holes = sum(filled.values())
+    for first, codes in _read(flat) if changes.filled_holes else ():
         target = codes.copy()
         least = np.full(codes.shape, np.iinfo(np.int64).max)
         for code, components in found.items():
@@ -112,8 +137,11 @@ def _fill(flat: FlatMask, card: Card, changes: Changes, *, wraps: bool, sizes: P
             inner = (size > 0) & (size < least) & (codes == card.classes[0].code)
             target[inner] = code
             least[inner] = size[inner]
-        changes.filled_pixels += int((target != codes).sum())
+        for code in found:
+            pixels[code] += int(((target == code) & (codes != code)).sum())
         flat.write(first, target)
+    changes.filled_pixels = sum(pixels.values())
+    changes.steps += [Change(step, filled[code], pixels[code]) for code, step in steps.items()]
 
 
 def _read(flat: FlatMask) -> Iterator[tuple[int, npt.NDArray[Any]]]:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tasks.codes import codes_of
 from tasks.files import atomic_write, writing
 from tasks.planning.plan import Plan
-from tasks.planning.preview import open_seen
 from tasks.postprocess.flat import FlatMask
 from tasks.postprocess.passes import process
+from tasks.previews.area import open_seen
 from tasks.regions.sizes import pixel_sizes
 from tasks.stitching.stitch import Band, Bands, open_stitch
 from tasks.work import WorkFolder
@@ -69,10 +70,10 @@ def open_finished(plan: Plan, work: WorkFolder) -> Bands:
     return _Replaced(stitch, _flat(plan, work)) if plan.card.postprocess else stitch
 
 
-def read_changes(run: Path) -> dict[str, int] | None:
-    """What post-processing changed in a run, None where its card asks for none."""
+def read_changes(run: Path) -> dict[str, Any] | None:
+    """What post-processing changed in a run, in all and per step; None where its card asks for none."""
     path = run / _CHANGES
-    held: dict[str, int] | None = json.loads(path.read_bytes()) if path.exists() else None
+    held: dict[str, Any] | None = json.loads(path.read_bytes()) if path.exists() else None
     return held
 
 

@@ -13,10 +13,10 @@ from tasks.blocks.stepdown import read_notes
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.estimate import Pace
 from tasks.planning.plan import RESULT_VERSION, Plan
-from tasks.planning.preview import preview_record
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
 from tasks.postprocess.step import read_changes
+from tasks.previews.record import preview_record
 from tasks.stitching.audit import SeamAudit, seam_suspicions
 from tasks.tiling.area import forward_passes
 

@@ -16,8 +16,8 @@ from tasks.files import atomic_write
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.imagery.tolerant import read_values
 from tasks.planning.plan import Plan
-from tasks.planning.preview import open_seen
 from tasks.postprocess.step import open_finished
+from tasks.previews.area import open_seen
 from tasks.regions.measure import region_table, summarise
 from tasks.regions.scanner import PixelSizes, Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.imagery.protocol import Image
 from tasks.reports import paint, words
+from tasks.reports.changes import change_rows
 from tasks.reports.panels import Panel, panels
 from tasks.reports.pictures import CONVENTION, compose, save, swatch
 from tasks.reports.provenance import provenance
@@ -81,6 +82,9 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         classes_left_out=max(0, len(summary["classes"]) - MANY),
         ledger=_ledger(summary, unit),
         regions=region_table(regions, record=record, unit=unit),
+        changes=change_rows(record, most=MANY),
+        changes_left_out=max(0, len((record.get("postprocess") or {}).get("steps", [])) - MANY),
+        first_class=words.shorten(record["bundle"]["classes"][0]["name"], 80),
         seams=seam_section(record),
         statistics=_statistics(record),
         statistics_left_out=max(0, len(record["statistics"]) - MANY),

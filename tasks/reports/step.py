@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from tasks.files import writing
 from tasks.planning.plan import Plan
-from tasks.planning.preview import open_seen
+from tasks.previews.area import open_seen
 from tasks.regions.step import SUMMARY
 from tasks.reports.bids import write_bids
 from tasks.reports.html import write_report

@@ -10,8 +10,8 @@ from tasks.errors import SegflowError
 from tasks.files import writing
 from tasks.imagery.writers import create_mask, mask_name
 from tasks.planning.plan import RESULT_VERSION, Plan
-from tasks.planning.preview import open_seen
 from tasks.postprocess.step import open_finished
+from tasks.previews.area import open_seen
 from tasks.stitching.audit import SeamAudit, join_seams
 from tasks.stitching.stitch import open_stitch, write_mask
 from tasks.tiling.area import tiles_by_block

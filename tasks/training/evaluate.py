@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,40 @@ if TYPE_CHECKING:
 _CHUNK = {2: 1024, 3: 128}
 #: Context around them, cropped away.
 _HALO = {2: 64, 3: 16}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How an item was predicted.
+
+    Attributes:
+        part: The item, or a box of it.
+        matrix: Its pixels by true and predicted position of the logits.
+        pixels: All of them, those of unknown truth too.
+    """
+
+    part: Part
+    matrix: ConfusionMatrix
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A window of an item with its truth and prediction.
+
+    Attributes:
+        part: The item, or a box of it.
+        image: ``(*window, channels)`` in the file's units.
+        valid: ``(*window)``; false where the image is nodata.
+        truth: ``(*window)`` positions of the logits, or IGNORE.
+        predicted: ``(*window)`` positions of the logits.
+    """
+
+    part: Part
+    image: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+    truth: npt.NDArray[np.int16]
+    predicted: npt.NDArray[np.uint8]
 
 
 class Evaluator:
@@ -65,14 +100,15 @@ class Evaluator:
             parts: Items, or boxes of one, read one after the other.
             score: ``mean_iou``, ``mean_dice`` or ``foreground_iou``.
         """
-        if self._run is None or self._run[0] is not network:
-            self._run = network, compiled(network)
+        return self.pooled([self.counted(network, part) for part in parts], score=score)
+
+    def pooled(self, items: Sequence[Counted], *, score: str) -> dict[str, float]:
+        """What :meth:`scores` gives, of items that are counted already."""
         groups: dict[str, ConfusionMatrix] = {}
-        for part in parts:
-            group = group_of(part.item, self._balance_by)
-            matrix = groups.setdefault(group, ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
-            self._add(matrix, part, network, self._run[1])
-        total = sum(groups.values(), start=ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
+        for item in items:
+            group = group_of(item.part.item, self._balance_by)
+            groups[group] = item.matrix + groups[group] if group in groups else item.matrix
+        total = sum(groups.values(), start=self._empty())
         names = [c.name.replace(" ", "_") for c in self._dataset.classes]
         found = {"score": score_of(total, score)}
         found |= {f"iou_{n}": float(v) for n, v in zip(names, total.iou(), strict=True)}
@@ -81,24 +117,48 @@ class Evaluator:
             found |= {f"{score}_{g or 'other'}": score_of(m, score) for g, m in sorted(groups.items())}
         return found
 
-    def _add(self, matrix: ConfusionMatrix, part: Part, network: keras.Model, run: Run) -> None:
+    def counted(self, network: keras.Model, part: Part) -> Counted:
+        """An item, or a box of one, predicted and compared with its truth window by window."""
+        matrix, pixels = self._empty(), 0
         pair = open_pair(self._dataset, part.item, scratch=self._scratch)
         try:
             for core, padded in windows(pair.shape, ndim=self._ndim, box=part.box):
-                self._add_window(matrix, pair, core, padded, part.item.id, network, run)
+                found = self._predicted(pair, core, padded, part.item.id, network)
+                matrix.update(self._positions(pair.truth(core)), found)
+                pixels += found.size
+        finally:
+            pair.close()
+        return Counted(part, matrix, pixels)
+
+    def seen(self, network: keras.Model, part: Part) -> Example:
+        """The middle one of the windows in which an item is scored, to be looked at."""
+        pair = open_pair(self._dataset, part.item, scratch=self._scratch)
+        try:
+            every = windows(pair.shape, ndim=self._ndim, box=part.box)
+            core, padded = every[len(every) // 2]
+            found = self._predicted(pair, core, padded, part.item.id, network)
+            return Example(part, pair.image(core), pair.valid(core), self._positions(pair.truth(core)), found)
         finally:
             pair.close()
 
-    def _add_window(
+    def _empty(self) -> ConfusionMatrix:
+        return ConfusionMatrix(len(self._codes), ignore=(IGNORE,))
+
+    def _positions(self, truth: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        return positions_of(truth, np.asarray(self._codes, np.int16))
+
+    def _predicted(
         self,
-        matrix: ConfusionMatrix,
         pair: Pair,
         core: tuple[slice, ...],
         padded: tuple[slice, ...],
         name: str,
         network: keras.Model,
-        run: Run,
-    ) -> None:
+    ) -> npt.NDArray[np.uint8]:
+        """Positions of the logits over ``core``."""
+        if self._run is None or self._run[0] is not network:
+            self._run = network, compiled(network)
+        run = self._run[1]
         image, valid = pair.image(padded), pair.valid(padded)
         normalise = self._normalisers[name]
         flat = image.ndim - 1 > self._ndim  # a slice of a volume
@@ -115,9 +175,7 @@ class Evaluator:
         )
         best = best[None] if flat else best
         inside = tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(core, padded, strict=True))
-        truth = pair.truth(core)
-        codes = np.asarray(self._codes, np.int16)
-        matrix.update(positions_of(truth, codes), best[inside])
+        return best[inside]
 
 
 class _Masked:

@@ -75,6 +75,13 @@ def group_of(item: DatasetItem, balance_by: str | None) -> str:
     return "" if balance_by is None else str(item.details.get(balance_by, ""))
 
 
+def said(part: Part) -> str:
+    """An item's id, with the box if it is a part of it."""
+    if part.box is None:
+        return part.item.id
+    return f"{part.item.id}[{','.join(f'{s.start}:{s.stop}' for s in part.box)}]"
+
+
 def _held_out(
     items: Sequence[DatasetItem], data: Data, share: float, rng: np.random.Generator
 ) -> tuple[list[DatasetItem], list[DatasetItem]]:
@@ -126,10 +133,11 @@ def _look(pair: Pair, codes: list[int], channels: int) -> Seen:
             found = [[] for _ in range(image.shape[-1])]
         for c, parts in enumerate(found):
             parts.append(np.unique(image[..., c][valid], return_counts=True))
-    return Seen(tuple(pair.shape), tuple(_merged(parts) for parts in found), labels)
+    return Seen(tuple(pair.shape), tuple(merged(parts) for parts in found), labels)
 
 
-def _merged(parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Histogram:
+def merged(parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Histogram:
+    """The histogram of several, each given by its distinct values and their counts."""
     values, places = np.unique(np.concatenate([v for v, _ in parts]), return_inverse=True)
     counts = np.bincount(places, np.concatenate([n for _, n in parts]), minlength=len(values))
     return Histogram(values.astype(np.float64), counts.astype(np.int64))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+#: Scores of the held-out items in full, and the page about the training.
+HELD_OUT, PAGE = "held_out.json", "report.html"
 #: The folder beside the bundle: configuration, curves, logs, checkpoint, scores.
 FOLDER = "training"
 
@@ -51,6 +53,7 @@ class TrainResult:
             "status": "done",
             "bundle": str(self.bundle),
             "training": str(self.folder),
+            "report": str(self.folder / PAGE),
             "scores": dict(self.scores),
             "steps": self.steps,
             "minutes": round(self.minutes, 2),

@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmodels.normalise import Normaliser, make_normaliser
+from tasks.calling import Call
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
 from tasks.errors import UsageError
 from tasks.files import atomic_write
 from tasks.training.cards import make_card
 from tasks.training.config import Config, write_yaml
-from tasks.training.items import Seen, Split, split_items, survey
-from tasks.training.outcome import FOLDER, Progress, TrainResult
+from tasks.training.examples import Shown, shown
+from tasks.training.held_out import from_worst_to_best, held_out_result
+from tasks.training.items import Seen, Split, said, split_items, survey
+from tasks.training.outcome import FOLDER, HELD_OUT, Progress, TrainResult
+from tasks.training.page import Told, write_page
 from tasks.training.tiles import Tiles
 
 if TYPE_CHECKING:
     import keras
 
     from segmodels.training.trainer import Trained
-    from tasks.training.evaluate import Evaluator
+    from tasks.training.evaluate import Counted, Evaluator
 
-
-def said(part: Part) -> str:
-    """An item's id, with the box if it is a part of it."""
-    if part.box is None:
-        return part.item.id
-    return f"{part.item.id}[{','.join(f'{s.start}:{s.stop}' for s in part.box)}]"
+#: Held-out items on the page.
+EXAMPLES = 4
 
 
 class Session:
@@ -42,28 +42,38 @@ class Session:
         out: Takes the bundle; its folder ``training/`` exists and is owned.
         scratch: Folder for inflated volumes.
         progress: Told of stages and steps.
+        call: Runs each step.
     """
 
     def __init__(
-        self, config: Config, dataset: Dataset, *, key: str, out: Path, scratch: Path, progress: Progress
+        self,
+        config: Config,
+        dataset: Dataset,
+        *,
+        key: str,
+        out: Path,
+        scratch: Path,
+        progress: Progress,
+        call: Call,
     ) -> None:
+        self._call = call
         self._config, self._dataset, self._key = config, dataset, key
         self._out, self._folder, self._scratch, self._progress = out, out / FOLDER, scratch, progress
         self._codes = [c.code for c in dataset.classes]
 
     def run(self, *, command: str, score_test: bool) -> TrainResult:
-        """Trains, scores and writes the bundle."""
+        """Trains, scores, tells and writes the bundle, in this order: where it is, all is."""
         from segmodels.registry import stride
         from segmodels.training.loop import seed_everything
         from tasks.training.evaluate import Evaluator
 
-        config = self._config
+        config, call = self._config, self._call
         split = split_items(self._dataset, config.data, seed=config.seed, scratch=self._scratch)
         self._write("config.yaml", write_yaml(config))
         names = {"train": split.train, "val": split.val, "test": split.test}
         self._write("split.json", json.dumps({k: [said(p) for p in v] for k, v in names.items()}, indent=1))
         self._progress.stage("looking at the items")
-        seen = {item.id: survey(self._dataset, item, scratch=self._scratch) for item in split.items}
+        seen = call("survey", lambda: self._survey(split))
         card = make_card(config, self._dataset, split, seen, key=self._key, command=command)
         normalisers = {name: make_normaliser(card, s.histograms) for name, s in seen.items()}
         seed_everything(config.seed)
@@ -82,18 +92,68 @@ class Session:
             balance_by=config.data.balance_by,
             scratch=self._scratch,
         )
-        trained = self._fit(network, split, normalisers, evaluator)
+        trained = call("train", lambda: self._fit(network, split, normalisers, evaluator))
         held_out, where = (split.test, "test") if split.test and score_test else (split.val, "validation")
         self._progress.stage(f"scoring {len(held_out)} {where} items")
-        scores = evaluator.scores(network, held_out, score=config.score)
+        items = call("score", lambda: [evaluator.counted(network, part) for part in held_out])
+        scores = evaluator.pooled(items, score=config.score)
         scores = {f"{config.score if k == 'score' else k}_{where}": round(v, 5) for k, v in scores.items()}
         self._write("scores.json", json.dumps(scores, indent=1))
+        result = held_out_result(items, self._dataset.classes, name=config.name, where=where)
+        self._write(HELD_OUT, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        self._progress.stage("drawing the report")
+        told = Told(
+            config=config,
+            dataset=self._dataset,
+            split=split,
+            seen=seen,
+            trained=trained,
+            result=result,
+            network=self._facts(network, unit),
+            examples=self._examples(network, evaluator, items),
+            command=command,
+        )
+        call("report", lambda: write_page(self._folder, told))
         self._progress.stage("writing the bundle")
-        bundle = self._bundle(network, split, normalisers, seen, trained, scores, command=command, unit=unit)
+        bundle = call(
+            "bundle",
+            lambda: self._bundle(
+                network, split, normalisers, seen, trained, scores, command=command, unit=unit
+            ),
+        )
         (self._folder / "checkpoint.npz").unlink(missing_ok=True)
         return TrainResult(
             bundle, self._folder, scores, trained.steps, trained.minutes, resumed_at=trained.resumed_at
         )
+
+    def _survey(self, split: Split) -> dict[str, Seen]:
+        return {item.id: survey(self._dataset, item, scratch=self._scratch) for item in split.items}
+
+    def _examples(
+        self, network: keras.Model, evaluator: Evaluator, items: Sequence[Counted]
+    ) -> list[tuple[str, float, Shown]]:
+        classes, channels = self._dataset.classes, [c.name for c in self._dataset.channels]
+        return [
+            (
+                said(item.part),
+                item.matrix.mean_iou(),
+                shown(evaluator.seen(network, item.part), classes, channels),
+            )
+            for item in from_worst_to_best(items, count=EXAMPLES)
+        ]
+
+    def _facts(self, network: keras.Model, unit: int) -> list[tuple[str, Any]]:
+        import keras
+
+        config = self._config
+        return [
+            ("Architecture", config.model.architecture),
+            *((k.replace("_", " ").capitalize(), v) for k, v in config.model.options.items()),
+            ("Parameters", f"{network.count_params():,}"),
+            ("Stride", unit),
+            ("Tile of training", " × ".join(map(str, config.patch))),
+            ("Arithmetic", f"{config.precision}, keras {keras.__version__} on {keras.backend.backend()}"),
+        ]
 
     def _network(self, precision: str) -> keras.Model:
         from segmodels.registry import build

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from tasks.calling import Call, directly
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.open import open_dataset
 from tasks.errors import InputError, UsageError
@@ -19,7 +20,13 @@ from tasks.training.session import Session
 
 
 def train_bundle(
-    config: Config, *, out: Path, progress: Progress, command: str = "", score_test: bool = True
+    config: Config,
+    *,
+    out: Path,
+    progress: Progress,
+    command: str = "",
+    score_test: bool = True,
+    call: Call = directly,
 ) -> TrainResult:
     """Trains what the configuration describes and writes ``OUT/<name>/``; goes on with what was interrupted.
 
@@ -29,6 +36,7 @@ def train_bundle(
         progress: Told of stages and steps.
         command: For the card.
         score_test: Whether the test split is scored; a choice among trainings must not look at it.
+        call: Runs each step: verify, survey, train, score, report, bundle.
 
     Raises:
         InputError: The data set is refused; nothing was written.
@@ -52,11 +60,13 @@ def train_bundle(
                 return TrainResult(bundle, out / FOLDER, card.scores, already_done=True)
             raise UsageError(f"{bundle} holds another model already; choose another --out, or another name")
         progress.stage("verifying the data set")
-        _verify(dataset, Path(scratch))
+        call("verify", lambda: _verify(dataset, Path(scratch)))
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         with owned(out / FOLDER, item=config.name):
-            session = Session(config, dataset, key=key, out=out, scratch=Path(scratch), progress=progress)
+            session = Session(
+                config, dataset, key=key, out=out, scratch=Path(scratch), progress=progress, call=call
+            )
             return session.run(command=command, score_test=score_test)
 
 

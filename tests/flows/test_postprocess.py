@@ -70,6 +70,15 @@ def test_postprocessing_reaches_mask_regions_and_record(
         changes = json.loads((result.out / "run.json").read_text())["postprocess"]
         assert changes["removed_pixels"] == bright.sum() - largest.sum()
         assert changes["filled_pixels"] == 9
+        page = " ".join((result.out / "report.html").read_text().split())
+        _, small = np.unique(labels[labels > 0], return_counts=True)
+        parts, pixels = int((small < 20).sum()), int(small[small < 20].sum())
+        for rule, done, count in (
+            ("remove regions smaller than 20 pixels", f"{parts} region{'s' * (parts != 1)} removed", pixels),
+            ("keep the largest region", "0 regions removed", 0),
+            ("fill holes of at most 9 pixels", "1 hole filled", 9),
+        ):
+            assert f'<td>{rule}</td><td class="n">{done}</td><td class="n">{count}</td>' in page
     masks = [(tmp_path / "out" / f"b{b}" / "mask.tif").read_bytes() for b in (16, 1000)]
     assert masks[0] == masks[1]
 

@@ -50,9 +50,12 @@ def test_from_a_data_set_to_a_mask(segflow, tmp_path: Path) -> None:  # type: ig
         p.name for p in (tmp_path / "out" / "training").iterdir() if not p.name.startswith("owner")
     ) == [
         "config.yaml",
+        "confusion.png",
         "curves.csv",
         "curves.png",
+        "held_out.json",
         "logs",
+        "report.html",
         "scores.json",
         "split.json",
     ]

@@ -17,7 +17,9 @@ def with_schedule() -> str:
     """The file as it reads once its user has taken the "#" away from the schedule."""
     text = FILE.read_text(encoding="utf-8")
     head, tail = text.split("    # schedules:", 1)
-    return head + re.sub(r"^    # ", "    ", "    # schedules:" + tail, flags=re.MULTILINE)
+    schedule, rest = tail.split("\n\n", 1)
+    schedule = re.sub(r"^    # ", "    ", "    # schedules:" + schedule, flags=re.MULTILINE)
+    return f"{head}{schedule}\n\n{rest}"
 
 
 @pytest.mark.parametrize(
@@ -25,32 +27,37 @@ def with_schedule() -> str:
 )
 def test_prefect_accepts_it(text: str) -> None:
     model = PrefectYamlModel.model_validate(yaml.safe_load(text))
-    (deployment,) = model.deployments
-    assert deployment.name == "segment-image"
-    assert deployment.work_pool is not None
-    assert deployment.work_pool.name == "segflow"
+    assert [d.name for d in model.deployments] == ["segment-image", "train-model", "evaluate-dataset"]
+    for deployment in model.deployments:
+        assert deployment.work_pool is not None
+        assert deployment.work_pool.name == "segflow"
 
 
 def test_the_schedule_is_one() -> None:
     (schedule,) = yaml.safe_load(with_schedule())["deployments"][0]["schedules"]
     assert schedule["cron"]
-    assert set(schedule["parameters"]) <= flow_parameters()
+    assert set(schedule["parameters"]) <= flow_parameters("flows/image.py:segment_image")
 
 
-def test_entrypoint_and_parameters_exist() -> None:
-    deployment = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"][0]
-    file, _, function = deployment["entrypoint"].partition(":")
-    assert function in {node.name for node in functions(ROOT / file)}
-    assert set(deployment["parameters"]) <= flow_parameters()
+@pytest.mark.parametrize("deployment", yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"])
+def test_entrypoint_and_parameters_exist(deployment: dict[str, Any]) -> None:
+    assert set(deployment.get("parameters", {})) <= flow_parameters(deployment["entrypoint"])
 
 
-def functions(file: Path) -> list[ast.FunctionDef]:
-    return [
-        node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
-    ]
+def test_the_readme_starts_deployments_with_what_their_flows_take() -> None:
+    text = (ROOT / "deployments" / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    entrypoints = {
+        d["name"]: d["entrypoint"] for d in yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+    }
+    started = re.findall(r"deployment run [\w-]+/([\w-]+)(.*)", text)
+    assert [name for name, _ in started] == list(entrypoints)
+    for name, options in started:
+        assert set(re.findall(r"--param (\w+)=", options)) <= flow_parameters(entrypoints[name])
 
 
-def flow_parameters() -> set[str]:
-    (flow,) = [f for f in functions(ROOT / "flows" / "image.py") if f.name == "segment_image"]
+def flow_parameters(entrypoint: str) -> set[str]:
+    file, _, function = entrypoint.partition(":")
+    body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+    (flow,) = [f for f in body if isinstance(f, ast.FunctionDef) and f.name == function]
     arguments: list[Any] = [*flow.args.args, *flow.args.kwonlyargs]
     return {argument.arg for argument in arguments}

@@ -7,24 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.blocks.segment import segment_block
-from tasks.planning.make import make_plan
-from tasks.planning.plan import Parameters
-from tasks.stitching.stitch import Stitch
 from tasks.tiling.grid import make_grid
+from tests.tasks.whole_run import plan_for, segment_all, stitched
 
 
 def planned(image, card, folder, *, block, borders=None, **parameters):
-    plan = make_plan(
-        image,
-        item="x",
-        image_digest="",
-        bundle=folder,
-        bundle_digest="",
-        card=card,
-        parameters=Parameters(**parameters),
-        block=block,
-    )
+    plan = plan_for(image, card, folder, block=block, **parameters)
     if borders is None:
         return plan
     grid = plan.grid
@@ -36,14 +24,8 @@ def planned(image, card, folder, *, block, borders=None, **parameters):
 
 
 def finished(plan, image, engine, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(plan.grid.block_count):
-        segment_block(plan, number, image=image, engine=engine, directory=folder)
-    stitch = Stitch(plan, folder, rows=5)
-    codes = np.full(image.info.shape, 77, np.uint8)
-    confidence = np.full(image.info.shape, 77, np.uint8)
-    for band in stitch.bands():
-        codes[band.window], confidence[band.window] = band.codes, band.confidence
+    segment_all(plan, image, engine, folder)
+    codes, confidence, stitch = stitched(plan, folder)
     return codes, confidence, stitch.failures()
 
 

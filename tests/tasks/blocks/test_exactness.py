@@ -10,32 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tasks.blocks.segment import segment_block
-from tasks.planning.make import make_plan
-from tasks.planning.plan import Parameters
-from tasks.stitching.stitch import Stitch
+from tests.tasks.whole_run import plan_for, segment_all, stitched
 
 
-def predict(image, card, engine, folder, *, block=None, tile=None, overlap=None, order=None, rows=5):
-    plan = make_plan(
-        image,
-        item="x",
-        image_digest="",
-        bundle=folder,
-        bundle_digest="",
-        card=card,
-        parameters=Parameters(tile=tile, overlap=overlap),
-        block=block,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = list(range(plan.grid.block_count))
-    for number in order(numbers) if order else numbers:
-        segment_block(plan, number, image=image, engine=engine, directory=folder)
-    bands = list(Stitch(plan, folder, rows=rows).bands())
-    codes = np.zeros(image.info.shape, bands[0].codes.dtype)
-    confidence = np.zeros(image.info.shape, np.uint8)
-    for band in bands:
-        codes[band.window], confidence[band.window] = band.codes, band.confidence
+def predict(image, card, engine, folder, *, block=None, tile=None, overlap=None, order=list, rows=5):
+    plan = plan_for(image, card, folder, block=block, tile=tile, overlap=overlap)
+    segment_all(plan, image, engine, folder, order=order)
+    codes, confidence, _ = stitched(plan, folder, rows=rows)
     return codes, confidence, plan
 
 
@@ -129,7 +110,7 @@ def test_result_does_not_depend_on_blocks_or_order(
         return np.stack([np.sin((5 + c) * a + c) for c in range(classes)], -1)
 
     results = []
-    for block, order in zip([None, *blocks], [None, None, lambda n: list(reversed(n))], strict=True):
+    for block, order in zip([None, *blocks], [list, list, lambda n: list(reversed(n))], strict=True):
         folder = tmp_path_factory.mktemp("blocks")
         image = array_image(values, valid=valid)
         results.append(

@@ -11,36 +11,17 @@ from hypothesis import strategies as st
 
 from tasks.blocks.blockfile import BlockFile, block_path
 from tasks.blocks.segment import segment_block
-from tasks.planning.make import make_plan
 from tasks.planning.plan import Parameters
-from tasks.stitching.stitch import Stitch
 from tasks.tiling.area import tile_box, tiles_by_block, whole_window, write_area
+from tests.tasks.whole_run import plan_for, segment_all, stitched
 
 NODATA = 255
 
 
 def run(image, card, engine, folder, *, area=None, block=12, rows=5, fails=()):
-    plan = make_plan(
-        image,
-        item="x",
-        image_digest="",
-        bundle=folder,
-        bundle_digest="",
-        card=card,
-        parameters=Parameters(),
-        block=block,
-        area=area,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in tiles_by_block(plan.grid, area):
-        if number not in fails:
-            segment_block(plan, number, image=image, engine=engine, directory=folder)
-    stitch = Stitch(plan, folder, rows=rows)
-    low, high = plan.bounds
-    codes = np.full([h - a for a, h in zip(low, high, strict=True)], 77, np.uint8)
-    confidence = np.full(codes.shape, 77, np.uint8)
-    for band in stitch.bands():
-        codes[band.window], confidence[band.window] = band.codes, band.confidence
+    plan = plan_for(image, card, folder, block=block, area=area)
+    segment_all(plan, image, engine, folder, without=fails)
+    codes, confidence, stitch = stitched(plan, folder, rows=rows)
     return codes, confidence, plan, stitch
 
 

@@ -18,7 +18,7 @@ from tasks.errors import InputError
 from tasks.postprocess import flat as flat_module
 from tasks.postprocess.decide import check_units
 from tasks.postprocess.flat import FlatMask
-from tasks.postprocess.passes import Changes, process
+from tasks.postprocess.passes import Change, Changes, process
 
 NODATA, FAILED, UNOBSERVED = 255, 254, 253
 
@@ -167,7 +167,37 @@ def test_holes_are_filled_after_small_parts_are_gone(tmp_path: Path) -> None:
     assert (processed(mask, card, tmp_path)[0] == 1).all()
     kept, changes = processed(mask, card_with(FillHoles(class_name="a")), tmp_path)
     assert kept[3, 3] == 2
-    assert changes == Changes(filled_holes=1, filled_pixels=8)
+    assert changes == Changes(
+        filled_holes=1, filled_pixels=8, steps=[Change(FillHoles(class_name="a"), components=1, pixels=8)]
+    )
+
+
+def test_each_step_says_what_it_changed(tmp_path: Path) -> None:
+    mask = np.zeros((9, 12), np.uint8)
+    mask[0, :4] = mask[0, 6:8] = mask[0, 10] = 1  # 4, 2 and 1 pixels of a
+    mask[2:5, :3] = mask[2:6, 5:9] = 2  # 9 and 16 of b
+    mask[3, 1] = mask[3:5, 6] = mask[3, 10] = 0  # holes of 1 and 2 in them, and no hole
+    mask[8, 11] = 2
+    steps = (
+        LargestComponents(class_name="a"),
+        FillHoles(class_name="b", size=1),
+        MinimumSize(class_name="b", size=2),
+        MinimumSize(class_name="a", size=2),
+    )
+    _, changes = processed(mask, card_with(*steps), tmp_path)
+    found = {(c.step.kind, c.step.class_name): (c.components, c.pixels) for c in changes.steps}
+    assert found == {
+        ("minimum_size", "a"): (1, 1),
+        ("largest", "a"): (1, 2),
+        ("minimum_size", "b"): (1, 1),
+        ("fill_holes", "b"): (1, 1),
+    }
+    assert changes.as_json()["steps"][0] == {
+        "kind": "minimum_size", "class_name": "a", "size": 2, "unit": "pixels", "components": 1, "pixels": 1,
+    }  # fmt: skip
+    assert (changes.removed_components, changes.removed_pixels) == (3, 4)
+    _, nothing = processed(mask[:1], card_with(FillHoles(class_name="b")), tmp_path)
+    assert [(c.components, c.pixels) for c in nothing.steps] == [(0, 0)]
 
 
 def test_the_inner_of_nested_holes_wins(tmp_path: Path) -> None:

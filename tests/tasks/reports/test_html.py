@@ -261,3 +261,23 @@ def test_worst_case_stays_small(earth: Any, tmp_path: Path) -> None:
     write_report(tmp_path, record=record, summary=summary, regions=pa.table(columns), image=image)
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
     assert (tmp_path / "overview.png").stat().st_size < 1_500_000
+
+
+def test_post_processing_is_told_per_class(sample: Any, tmp_path: Path) -> None:
+    assert "Post-processing" not in report(sample, tmp_path)
+    record = copy.deepcopy(sample.record)
+    first, second = record["bundle"]["classes"][0], record["bundle"]["classes"][1]
+    size = {"earth": ("m2", "m²"), "medical": ("pixels", "voxels")}[record["input"]["field"]]
+    record["postprocess"] = {
+        "steps": [
+            {"kind": "minimum_size", "class_name": second["name"], "size": 1234.5, "unit": size[0], "components": 7, "pixels": 9999},
+            {"kind": "largest", "class_name": second["name"], "keep": 2, "components": 1, "pixels": 5},
+            {"kind": "fill_holes", "class_name": second["name"], "size": None, "unit": "pixels", "components": 0, "pixels": 0},
+        ]
+    }  # fmt: skip
+    page = Page(report(sample, tmp_path, record=record)).words()
+    said = page.split("Post-processing", 1)[1]
+    assert f"becomes {first['name']}" in said
+    assert f"{second['name']} remove regions smaller than 1,234.5 {size[1]} 7 regions removed 9,999" in said
+    assert f"{second['name']} keep the 2 largest regions 1 region removed 5" in said
+    assert f"{second['name']} fill all holes 0 holes filled 0" in said

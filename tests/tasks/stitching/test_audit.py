@@ -13,34 +13,17 @@ from hypothesis import strategies as st
 from segmodels.bundles.card import SeamLimits
 from tasks.blocks.reading import fill_input, read_source
 from tasks.blocks.segment import segment_block
-from tasks.planning.make import make_plan
-from tasks.planning.plan import Parameters
 from tasks.publishing.record import status_of
 from tasks.stitching.audit import Disagreement, SeamAudit, join_seams, seam_suspicions
 from tasks.tiling.seams import sample_steps
+from tests.tasks.whole_run import plan_for, segment_all
 
 LIMITS = SeamLimits()
 
 
-def plan_of(image, card, folder, *, block=None, tile=None, overlap=None):
-    return make_plan(
-        image,
-        item="x",
-        image_digest="",
-        bundle=folder,
-        bundle_digest="",
-        card=card,
-        parameters=Parameters(tile=tile, overlap=overlap),
-        block=block,
-    )
-
-
-def audit(image, card, engine, folder, *, order=None, **options):
-    plan = plan_of(image, card, folder, **options)
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = list(range(plan.grid.block_count))
-    for number in order(numbers) if order else numbers:
-        segment_block(plan, number, image=image, engine=engine, directory=folder)
+def audit(image, card, engine, folder, *, order=list, **options):
+    plan = plan_for(image, card, folder, **options)
+    segment_all(plan, image, engine, folder, order=order)
     return join_seams(plan, folder, axes=image.info.axes), plan
 
 
@@ -137,7 +120,7 @@ def test_every_overlap_of_two_whole_tiles_is_sampled(array_image, make_card, tmp
     for tile, overlap in itertools.product([8, 16, 32, 64], [1, 2, 3, 5, 7]):
         image = array_image(np.ones((150, 150, 1), np.float32))
         card = make_card(3, ndims=(2,), tile=(tile, tile))
-        grid = plan_of(image, card, tmp_path, overlap=overlap).grid
+        grid = plan_for(image, card, tmp_path, overlap=overlap).grid
         for axis, step in zip(grid.axes, sample_steps(grid), strict=True):
             for k in range(axis.count - 1):
                 low, high = axis.inside(k + 1)[0], axis.inside(k)[1]
@@ -173,7 +156,7 @@ def test_the_audit_does_not_depend_on_blocks_or_order(
     valid.flat[0] = True
     card = make_card(classes, ndims=(len(shape),), tile=(8,) * len(shape), overlap=overlap)
     audits = []
-    for block, order in zip([None, *blocks], [None, None, lambda n: list(reversed(n))], strict=True):
+    for block, order in zip([None, *blocks], [list, list, lambda n: list(reversed(n))], strict=True):
         image = array_image(values, valid=valid, wraps=wraps and len(shape) == 2)
         engine = function_engine(whole_tile(classes))
         folder = tmp_path_factory.mktemp("blocks")
@@ -192,7 +175,7 @@ def test_recomputed_borders_are_audited_like_stored_ones(
     valid = patches[tuple(map(slice, shape))].astype(bool)
     image = array_image(rng.random((*shape, 1)).astype(np.float32), valid=valid)
     card = make_card(3, ndims=(len(shape),), tile=(8,) * len(shape))
-    plan = plan_of(image, card, tmp_path, overlap=0.5, block=4)
+    plan = plan_for(image, card, tmp_path, overlap=0.5, block=4)
     assert plan.grid.borders == "stored"
     audits = []
     for borders in ("stored", "recomputed"):

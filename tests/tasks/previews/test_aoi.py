@@ -18,7 +18,7 @@ from shapely.affinity import rotate
 from tasks.errors import InputError
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
-from tasks.planning.aoi import locate_aoi
+from tasks.previews.aoi import locate_aoi
 from tasks.tiling import area as areas
 from tasks.tiling.area import Area
 

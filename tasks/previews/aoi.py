@@ -14,7 +14,7 @@ from tasks.files import writing
 from tasks.imagery.globe import horizontal
 from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES, open_image
 from tasks.imagery.protocol import Image, ImageInfo
-from tasks.planning.window import SNAP, bounds_of, full_turn, to_pixels
+from tasks.previews.window import SNAP, bounds_of, full_turn, to_pixels
 from tasks.tiling.area import Area, strips, write_area
 from tasks.tiling.grid import Index
 

@@ -16,7 +16,7 @@ from rasterio.windows import from_bounds
 from tasks.errors import InputError, UsageError
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
-from tasks.planning.window import locate_window, parse_window
+from tasks.previews.window import locate_window, parse_window
 
 
 def raster(folder: Path, *, shape=(60, 80), crs: Any = "EPSG:26914", transform: Any = None) -> ImageInfo:
