@@ -27,6 +27,7 @@ _display: ContextVar[Progress | None] = ContextVar("display", default=None)
 
 STAGES = {
     "plan": "reading the image once for its statistics",
+    "coarse": "finding the region of interest",
     "segment": "segmenting",
     "postprocess": "post-processing the mask",
     "stitch": "stitching the mask",
@@ -70,12 +71,13 @@ class Terminal(Quiet):
         self._blocks = (0, 0)
 
     def stage(self, name: str) -> None:
-        done, total = self._blocks if name == "segment" else (0, 0)
+        done, total = self._blocks if name in ("coarse", "segment") else (0, 0)
         self._bar.update(self._task, description=STAGES[name], total=total or None, completed=done)
 
     def planned(self, planned: Planned, plan: Plan) -> None:
         self._bar.console.print(plan_sentence(planned, plan), style="dim", highlight=False)
         self._blocks = (planned.blocks - len(planned.todo), planned.blocks)
+        self._bar.update(self._task, completed=self._blocks[0], total=self._blocks[1])
 
     def block(self) -> None:
         self._bar.advance(self._task)

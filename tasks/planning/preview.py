@@ -10,11 +10,11 @@ from typing import Any
 
 from tasks.errors import InputError, UsageError
 from tasks.imagery.crop import CroppedImage
-from tasks.imagery.open import open_image
 from tasks.imagery.orientation import native_box
 from tasks.imagery.protocol import Image, ImageInfo, Window
 from tasks.planning.aoi import locate_aoi
 from tasks.planning.estimate import Pace, estimate_full_seconds
+from tasks.planning.opened import open_planned
 from tasks.planning.plan import Plan
 from tasks.planning.request import Request
 from tasks.planning.window import locate_window, parse_window
@@ -106,7 +106,7 @@ def open_seen(plan: Plan, *, scratch: Path) -> Image:
     Raises:
         InputError: It cannot be opened any more.
     """
-    image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    image = open_planned(plan, scratch=scratch)
     return image if plan.area is None else CroppedImage(image, area_window(plan.area))
 
 

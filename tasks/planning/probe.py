@@ -24,6 +24,7 @@ from tasks.planning.layout import BORDER_SECONDS
 from tasks.planning.plan import Plan
 from tasks.tiling.area import forward_passes, tiles_by_block
 from tasks.tiling.blend import add_tile, finish
+from tasks.tiling.roi import forward_share
 
 #: Seconds a pixel of what the probe does not run, measured on two x86-64 cores with a raster of
 #: 6000² × 3 uint8 and a volume of 512 × 512 × 200 int16; another machine's differ.
@@ -140,13 +141,14 @@ def _median(work: Callable[[], object]) -> float:
 
 
 def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
-    """What a run will take at these costs, every tile run."""
+    """What a run will take at these costs, every tile run that may be in a region of interest."""
     grid = plan.grid
     pixels = math.prod(grid.shape if plan.area is None else plan.area.shape)
     tiles = sum(tiles_by_block(grid, plan.area).values())
     passes = forward_passes(grid, plan.area)
+    seen = passes * forward_share(grid, plan.area, plan.roi)
     tile = math.prod(grid.tile)
-    engine = math.ceil(passes / plan.batch) * costs.forward
+    engine = math.ceil(seen / plan.batch) * costs.forward
     beside = passes * tile * (costs.read + costs.blend) + pixels * costs.write
     borders = stored_bytes(grid, plan.quantisation) * BORDER_SECONDS / 2 * tiles / grid.tile_count
     beside += borders
