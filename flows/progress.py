@@ -112,9 +112,10 @@ class Several:
 def plan_sentence(planned: Planned, plan: Plan) -> str:
     """What will be done, in one line."""
     reused = planned.blocks - len(planned.todo)
+    region = "" if plan.region is None else f", {plan.region_tiles} of them in the region of interest,"
     kept = f", {reused} of them finished earlier and reused" if reused else ""
     return (
-        f"{describe(planned.info)}: {planned.tiles} tiles of {'×'.join(map(str, plan.tile))} in "
+        f"{describe(planned.info)}: {planned.tiles} tiles of {'×'.join(map(str, plan.tile))}{region} in "
         f"{planned.blocks} block{'s' * (planned.blocks != 1)}{kept}; {plan.library}, {plan.precision}; "
         f"at most {plan.peak_memory_bytes / 2**30:.1f} GiB of memory and {plan.disk_bytes / 2**30:.2f} GiB of disk"
     )

@@ -72,12 +72,13 @@ def with_coarse(plan: Plan, cost: CoarseCost, region: Region | None) -> Plan:
     """
     own = plan.peak_memory_bytes + kept_memory(cost, engine=plan.engine)
     own += _LINE_BYTES * plan.stitch_rows * _line(plan.grid.shape)
-    changes = {
-        "region": region,
+    changes: dict[str, Any] = {
         "peak_memory_bytes": max(own, cost.memory),
         "disk_bytes": max(plan.disk_bytes, cost.disk) + cost.bitmap,
     }
     if region is not None:
+        tiles = wanted_count(plan.grid, plan.area, region.area)
+        plan = plan.model_copy(update={"region": region, "region_tiles": tiles})
         stage = f"coarse stage {region.name}"
         changes |= {
             "notes": (*plan.notes, *_own(f"{stage}: ", region.notes, plan.notes), *found_notes(plan, region)),
@@ -101,7 +102,7 @@ def region_record(plan: Plan) -> dict[str, Any] | None:
         "found_pixels": region.found,
         "pixels": region.pixels,
         "share": region.pixels / math.prod(plan.grid.shape),
-        "tiles": wanted_count(plan.grid, plan.area, region.area),
+        "tiles": plan.region_tiles,
         "tiles_full": plan.grid.tile_count,
         "coarse_tiles": region.tiles,
         "coarse_failed_tiles": region.failures,
@@ -127,11 +128,10 @@ def found_notes(plan: Plan, region: Region) -> tuple[str, ...]:
             f"mask is {plan.card.classes[0].name}"
         )
         return tuple(notes)
-    tiles = wanted_count(plan.grid, plan.area, region.area)
     share = region.pixels / math.prod(plan.grid.shape)
     notes.append(
         f"the coarse stage {region.name} found {' or '.join(region.roi.classes)}; with its margin the region is "
-        f"{100 * share:.3g} % of the image, {tiles} of {plan.grid.tile_count} tiles are computed, and all else "
+        f"{100 * share:.3g} % of the image, {plan.region_tiles} of {plan.grid.tile_count} tiles are computed, and all else "
         f"counts as {plan.card.classes[0].name}"
     )
     return tuple(notes)

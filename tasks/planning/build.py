@@ -98,11 +98,12 @@ def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost
     image.close()
     means = means_bytes(plan.parameters, plan.card, workers=plan.workers)
     plan = plan.model_copy(update={"peak_memory_bytes": plan.peak_memory_bytes + means})
-    if cost is not None:
-        plan = with_coarse(plan, cost, region)
     engine = (begun and _same_engine(plan, begun)) or engine_for(plan)
     named = {"engine": engine.name, "precision": engine.precision, "library": engine.library}
-    return Built(plan.model_copy(update=named), engine, image.info)
+    plan = plan.model_copy(update=named)
+    if cost is not None:
+        plan = with_coarse(plan, cost, region)
+    return Built(plan, engine, image.info)
 
 
 def _begun(root: Path, request: Request, bundle: Bundle, digest: str, area: Area | None) -> Begun | None:

@@ -88,6 +88,7 @@ class Plan(BaseModel):
         area: What a preview computes; None for the whole image.
         region: Of two stages, what the coarse one found: the model sees only tiles that touch it, and all else
             counts as the first class. None for other bundles, and where it is not known yet.
+        region_tiles: How many tiles these are.
         fitted: What a classical method took from the whole image; None for others.
         statistics: Per channel, over all valid pixels.
         overlap_from: Who decided the overlap: ``option``, ``card``, ``receptive field`` or ``default``.
@@ -123,6 +124,7 @@ class Plan(BaseModel):
     batch: int
     area: Area | None = None
     region: Region | None = None
+    region_tiles: int = 0
     normaliser: Normaliser
     fitted: Fitted | None = None
     statistics: tuple[ChannelSummary, ...]

@@ -24,7 +24,6 @@ from tasks.planning.layout import BORDER_SECONDS
 from tasks.planning.plan import Plan
 from tasks.tiling.area import forward_passes, tiles_by_block
 from tasks.tiling.blend import add_tile, finish
-from tasks.tiling.roi import forward_share
 
 #: Seconds a pixel of what the probe does not run, measured on two x86-64 cores with a raster of
 #: 6000² × 3 uint8 and a volume of 512 × 512 × 200 int16; another machine's differ.
@@ -146,7 +145,8 @@ def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     pixels = math.prod(grid.shape if plan.area is None else plan.area.shape)
     tiles = sum(tiles_by_block(grid, plan.area).values())
     passes = forward_passes(grid, plan.area)
-    seen = passes * forward_share(grid, plan.area, plan.roi)
+    # The model sees tiles of the region alone, where there is one.
+    seen = passes if plan.roi is None else passes * plan.region_tiles / max(1, tiles)
     tile = math.prod(grid.tile)
     engine = math.ceil(seen / plan.batch) * costs.forward
     beside = passes * tile * (costs.read + costs.blend) + pixels * costs.write

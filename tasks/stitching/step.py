@@ -15,7 +15,7 @@ from tasks.postprocess.step import open_finished
 from tasks.stitching.audit import SeamAudit, join_seams
 from tasks.stitching.stitch import open_stitch, write_mask
 from tasks.tiling.area import tiles_by_block
-from tasks.tiling.roi import wanted, wanted_count
+from tasks.tiling.roi import wanted
 from tasks.work import WorkFolder
 
 
@@ -77,7 +77,7 @@ def _all_failed(plan: Plan, failures: list[TileFailure]) -> bool:
     if plan.roi is None:
         return len(failures) == sum(tiles_by_block(plan.grid, plan.area).values())
     seen = sum(wanted(plan.grid, f.tile, plan.roi) for f in failures)
-    return 0 < seen == wanted_count(plan.grid, plan.area, plan.roi)
+    return 0 < seen == plan.region_tiles
 
 
 def mask_tags(plan: Plan) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.tiling.area import Area, block_tiles, tile_box, tiles_by_block
+from tasks.tiling.area import Area, block_tiles, tile_box
 from tasks.tiling.grid import Index, TileGrid
 
 
@@ -32,12 +32,6 @@ def wanted_count(grid: TileGrid, area: Area | None, region: Area) -> int:
         return 0
     chosen = (t for t in grid.tiles_touching(region.low, region.high) if wanted(grid, t, region))
     return sum(1 for t in chosen if area is None or area.touches(*tile_box(grid, t)))
-
-
-def forward_share(grid: TileGrid, area: Area | None, region: Area | None) -> float:
-    """Part of a run's tiles that the model sees."""
-    every = sum(tiles_by_block(grid, area).values())
-    return 1.0 if region is None else wanted_count(grid, area, region) / max(1, every)
 
 
 def clear_outside(
