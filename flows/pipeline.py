@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flows.coarse import coarse_stage, run_coarse
 from tasks.errors import OwnedError
 from tasks.planning.preflight import find_done
 from tasks.planning.request import Request
@@ -132,6 +133,10 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         done = already_done(request)  # another run may have ended in the meantime
         if done is not None:
             return done
+        coarse = coarse_stage(request)
+        if coarse is not None:
+            with stage("coarse"):
+                run_coarse(coarse, runner=runner, progress=progress)
         with stage("plan"):
             planned = runner.call(plan_item, request)
         work, plan = planned.work, Plan.load(planned.work.plan)

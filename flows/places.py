@@ -46,18 +46,18 @@ class Threads:
     """
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self._workers = self._slots = workers
 
     def plan(self, request: Request) -> Planned:
         planned = plan_item(request)
-        self._workers = min(self._workers, planned.workers)  # fewer where memory is short
+        self._slots = min(self._workers, planned.workers)  # fewer where memory is short
         return planned
 
     def begin(self, work: WorkFolder) -> None:
         """Nothing to prepare."""
 
     def slots(self) -> int:
-        return self._workers
+        return self._slots
 
     def segment(self, work: WorkFolder, number: int) -> BlockOutcome:
         return run_block(work, number)

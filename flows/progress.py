@@ -27,6 +27,7 @@ _display: ContextVar[Progress | None] = ContextVar("display", default=None)
 
 STAGES = {
     "plan": "reading the image once for its statistics",
+    "coarse": "finding the region of interest",
     "segment": "segmenting",
     "postprocess": "post-processing the mask",
     "stitch": "stitching the mask",
@@ -70,12 +71,13 @@ class Terminal(Quiet):
         self._blocks = (0, 0)
 
     def stage(self, name: str) -> None:
-        done, total = self._blocks if name == "segment" else (0, 0)
+        done, total = self._blocks if name in ("coarse", "segment") else (0, 0)
         self._bar.update(self._task, description=STAGES[name], total=total or None, completed=done)
 
     def planned(self, planned: Planned, plan: Plan) -> None:
         self._bar.console.print(plan_sentence(planned, plan), style="dim", highlight=False)
         self._blocks = (planned.blocks - len(planned.todo), planned.blocks)
+        self._bar.update(self._task, completed=self._blocks[0], total=self._blocks[1])
 
     def block(self) -> None:
         self._bar.advance(self._task)
@@ -110,9 +112,10 @@ class Several:
 def plan_sentence(planned: Planned, plan: Plan) -> str:
     """What will be done, in one line."""
     reused = planned.blocks - len(planned.todo)
+    region = "" if plan.region is None else f", {plan.region_tiles} of them in the region of interest,"
     kept = f", {reused} of them finished earlier and reused" if reused else ""
     return (
-        f"{describe(planned.info)}: {planned.tiles} tiles of {'×'.join(map(str, plan.tile))} in "
+        f"{describe(planned.info)}: {planned.tiles} tiles of {'×'.join(map(str, plan.tile))}{region} in "
         f"{planned.blocks} block{'s' * (planned.blocks != 1)}{kept}; {plan.library}, {plan.precision}; "
         f"at most {plan.peak_memory_bytes / 2**30:.1f} GiB of memory and {plan.disk_bytes / 2**30:.2f} GiB of disk"
     )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from flows.places import Place
 from tasks.blocks.segment import BlockOutcome
+from tasks.coarse.step import locate_region
 from tasks.planning.step import Planned, plan_item
 from tasks.postprocess.step import postprocess_item
 from tasks.publishing.step import publish_item
@@ -42,8 +43,12 @@ class Runner(Protocol):
         """Runs one step while the body runs others; it has ended when the body is left."""
         ...
 
-    def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
-        """Runs the blocks still to do, a bounded number in flight; yields them as they finish."""
+    def blocks(self, planned: Planned, *, last: bool = True) -> Iterator[BlockOutcome]:
+        """Runs the blocks still to do, a bounded number in flight; yields them as they finish.
+
+        Args:
+            last: Whether no more blocks will follow, so that what computes them may end.
+        """
         ...
 
 
@@ -69,7 +74,7 @@ class DirectRunner:
         with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
             yield pool.submit(step, *args)
 
-    def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
+    def blocks(self, planned: Planned, *, last: bool = True) -> Iterator[BlockOutcome]:
         """See :class:`Runner`."""
         place = self._place
         place.begin(planned.work)
@@ -80,7 +85,8 @@ class DirectRunner:
                 limit=place.slots,
                 wait_any=_wait_threads,
             )
-        place.close()
+        if last:
+            place.close()
 
 
 def _wait_threads(futures: list[Future[BlockOutcome]]) -> Future[BlockOutcome]:
@@ -147,7 +153,7 @@ class PrefectRunner:
         finally:
             future.wait()
 
-    def blocks(self, planned: Planned) -> Iterator[BlockOutcome]:
+    def blocks(self, planned: Planned, *, last: bool = True) -> Iterator[BlockOutcome]:
         """See :class:`Runner`."""
         from tasks.blocks.task import segment_block_task
 
@@ -160,7 +166,8 @@ class PrefectRunner:
             limit=place.slots,  # the flow's pool is wider: what is submitted runs at once
             wait_any=_wait_prefect,
         )
-        place.close()
+        if last:
+            place.close()
 
 
 def _wait_prefect(futures: list[Any]) -> Any:
@@ -170,6 +177,7 @@ def _wait_prefect(futures: list[Any]) -> Any:
 
 
 def _faces(place: Place) -> dict[Callable[..., Any], Any]:
+    from tasks.coarse.task import locate_region_task
     from tasks.planning.task import plan_item_task
     from tasks.postprocess.task import postprocess_item_task
     from tasks.publishing.task import publish_item_task
@@ -179,6 +187,7 @@ def _faces(place: Place) -> dict[Callable[..., Any], Any]:
 
     return {
         plan_item: plan_item_task(place.plan),
+        locate_region: locate_region_task,
         postprocess_item: postprocess_item_task,
         stitch_item: stitch_item_task,
         measure_item: measure_item_task,

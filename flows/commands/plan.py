@@ -97,6 +97,7 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
     finished = f", {j['blocks_finished']} of them finished earlier" if j["blocks_finished"] else ""
     gpu = j["memory_bytes"]["gpu"]
     seconds = {k: _duration(v) for k, v in j["seconds"].items()}
+    first = f"coarse stage {seconds['coarse']}, " if "coarse" in seconds else ""
     out = [
         ("image", f"{j['image']['path']}: {j['image']['is']}"),
         ("model", f"{j['model']['name']} {j['model']['version']}"),
@@ -107,9 +108,22 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
         ("reads", f"{say_bytes(j['decoded_bytes'])} decoded, {j['decoded_factor']:.2f} × the image; once more for statistics, once for regions"),
         ("memory", f"at most {say_bytes(j['memory_bytes']['host'])} with up to {j['regions_counted']:,} regions" + (f", of a GPU about {say_bytes(gpu)}" if gpu else "")),
         ("disk", f"at most {say_bytes(j['disk_bytes']['work'])} while it runs, {say_bytes(j['disk_bytes']['result'])} of mask before compression"),
-        ("time", f"about {seconds['total']}: statistics {seconds['statistics']}, blocks {seconds['segment']}, stitch {seconds['stitch']}, regions and report {seconds['regions']}"),
+        ("time", f"about {seconds['total']}: {first}statistics {seconds['statistics']}, blocks {seconds['segment']}, stitch {seconds['stitch']}, regions and report {seconds['regions']}"),
     ]  # fmt: skip
+    if priced.coarse is not None:
+        out.insert(2, ("coarse stage", _coarse_words(priced.coarse)))
+        out.insert(
+            3, ("fine stage", "at most all of what follows: its tiles are those that touch the region")
+        )
     return out + [("note", n) for n in (*j["notes"], *j["suspicions"])]
+
+
+def _coarse_words(coarse: PricedPlan) -> str:
+    j = coarse.as_json()
+    return (
+        f"{j['model']['name']} {j['model']['version']} on {j['engine']['library']}, {j['engine']['precision']}: "
+        f"{j['tiles']:,} tiles of {_by(j['tile'])} in {j['blocks']:,} blocks over {_by(j['image']['shape'])} pixels"
+    )
 
 
 def _source(overlap_from: str) -> str:

@@ -17,11 +17,12 @@ from segmodels.errors import BundleError
 from segmodels.methods.method import read_method
 from segmodels.methods.names import CLASSICAL
 
-Kind = Literal["keras", "onnx", "openvino", "method", "ensemble"]
+Kind = Literal["keras", "onnx", "openvino", "method", "ensemble", "two-stage"]
 
 CARD = "model.json"
 GOLDEN = "golden.npz"
 ENSEMBLE = "ensemble.json"
+STAGES = "stages.json"
 #: The weights beside ``model.xml``.
 WEIGHTS = "model.bin"
 MODELS: dict[str, Kind] = {
@@ -30,6 +31,7 @@ MODELS: dict[str, Kind] = {
     "model.xml": "openvino",
     "method.json": "method",
     ENSEMBLE: "ensemble",
+    STAGES: "two-stage",
 }
 
 #: Formats that can run code when loaded, or that no engine here reads.
@@ -90,6 +92,10 @@ def load_bundle(path: str | Path) -> Bundle:
         from segmodels.bundles.ensemble import read_members  # it loads its members by this function
 
         read_members(bundle)
+    elif kind == "two-stage":
+        from segmodels.bundles.stages import read_stages
+
+        read_stages(bundle)
     return bundle
 
 

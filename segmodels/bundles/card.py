@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segmodels.bundles.postprocess import PostStep, check_steps
+from segmodels.bundles.roi import RegionOfInterest
 
 #: Codes at or above this value are kept for nodata, failed and unobserved pixels.
 RESERVED_UINT8 = 253
@@ -193,6 +194,7 @@ class Card(_Strict):
         empty: When a tile need not be run; None runs every tile that has a valid pixel.
         fixed_tile: Whether the model takes tiles of exactly ``tile`` and no other size.
         members: Models that an ensemble averages.
+        roi: Of two stages, where the fine one looks; None for any other bundle.
         precision: Precision that the model itself was brought to; None leaves it to the engine.
         derived: How a compressed model came from another.
         to_check: What an import guessed and only the model's author knows; a run repeats each sentence until
@@ -223,6 +225,7 @@ class Card(_Strict):
     empty: EmptyRule | None = None
     fixed_tile: bool = False
     members: int = Field(default=1, ge=1)
+    roi: RegionOfInterest | None = None
     precision: Literal["int8"] | None = None
     derived: Derived | None = None
     to_check: tuple[str, ...] = ()

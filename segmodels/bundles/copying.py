@@ -42,14 +42,36 @@ def copy_with_postprocess(model: str | Path, directory: str | Path, *, steps: Se
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         folder.chmod(0o755)
-        for name in card.digests:
-            shutil.copyfile(bundle.path / name, folder / name)
+        copy_contents(bundle, folder)
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         load_bundle(folder)
         folder.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return load_bundle(target)
+
+
+def copy_contents(bundle: Bundle, folder: Path) -> None:
+    """Copies a bundle's files, and those of the bundles that it holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CARD, *bundle.card.digests):
+        shutil.copyfile(bundle.path / name, folder / name)
+    for part in _parts(bundle):
+        copy_contents(part, folder / part.path.relative_to(bundle.path))
+
+
+def _parts(bundle: Bundle) -> Sequence[Bundle]:
+    # Both write bundles of bundles by copying them.
+    if bundle.kind == "ensemble":
+        from segmodels.bundles.ensemble import read_members
+
+        return read_members(bundle)
+    if bundle.kind == "two-stage":
+        from segmodels.bundles.stages import read_stages
+
+        stages = read_stages(bundle)
+        return stages.coarse, stages.fine
+    return ()
 
 
 def parse_steps(

@@ -74,6 +74,8 @@ def read_members(bundle: Bundle) -> list[Bundle]:
         member = load_bundle(folder)
         if member.digest != entry.digest:
             raise BundleError(f"{folder} is not the member that {ENSEMBLE} describes; copy the bundle again.")
+        if member.kind == "two-stage":
+            raise BundleError(f"{folder} has two stages; an ensemble averages models that have one.")
         members.append(member)
     if len(members) != bundle.card.members:
         raise BundleError(
@@ -149,6 +151,8 @@ def write_ensemble(
     for one in loaded:
         if one.kind == "ensemble":
             raise BundleError(f"{one.path} is an ensemble itself; name its members instead.")
+        if one.kind == "two-stage":
+            raise BundleError(f"{one.path} has two stages; average its fine stages first, then pair them.")
     card = _card(loaded, name or target.name.lower(), description)
     for one in loaded:
         check_fit(card, one.card)

@@ -194,6 +194,10 @@ def reference_of(bundle: Bundle) -> Run:
 
         members = [reference_of(member) for member in read_members(bundle)]
         return averaged(members, sigmoid=bundle.card.activation == "sigmoid")
+    if bundle.kind == "two-stage":
+        from segmodels.bundles.stages import read_stages
+
+        return reference_of(read_stages(bundle).fine)
     if bundle.kind in ("onnx", "openvino"):
         return reference_onnx(bundle)
     if bundle.kind == "keras":

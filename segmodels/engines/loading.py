@@ -59,7 +59,11 @@ def check_names(bundle: Bundle, engine: str, precision: str) -> None:
 
 
 def able_engines(bundle: Bundle) -> tuple[str, ...]:
-    """Engines that can run a bundle; of an ensemble, those that can run every member."""
+    """Engines that can run a bundle; of an ensemble every member, of two stages the fine one."""
+    if bundle.kind == "two-stage":
+        from segmodels.bundles.stages import read_stages
+
+        return able_engines(read_stages(bundle).fine)
     if bundle.kind != "ensemble":
         return ABLE[bundle.kind]
     from segmodels.bundles.ensemble import read_members
@@ -100,6 +104,10 @@ def load_backend(bundle: Bundle, name: str, precision: str, *, callers: int = 1)
 
         members = [load_backend(member, name, precision, callers=callers) for member in read_members(bundle)]
         return EnsembleBackend(members, sigmoid=bundle.card.activation == "sigmoid")
+    if bundle.kind == "two-stage":
+        from segmodels.bundles.stages import read_stages
+
+        return load_backend(read_stages(bundle).fine, name, precision, callers=callers)
     if name == "openvino":
         from segmodels.engines import on_openvino
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from segmodels.normalise import Normaliser
 from tasks.blocks.fill import fill_tile
 from tasks.imagery.protocol import Image, Pixels, Window
-from tasks.tiling.area import Area, block_tiles
+from tasks.tiling.area import Area
 from tasks.tiling.grid import Index, Padding, TileGrid
+from tasks.tiling.roi import wanted_tiles
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,17 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
     return Source(tuple(coordinates), Pixels(values, valid))
 
 
-def block_windows(grid: TileGrid, *, padding: Padding, area: Area | None = None) -> Iterator[Window]:
-    """Every window that the blocks of a grid will read, in their order."""
+def block_windows(
+    grid: TileGrid, *, padding: Padding, area: Area | None = None, region: Area | None = None
+) -> Iterator[Window]:
+    """Every window that the blocks of a grid will read, in their order.
+
+    Args:
+        area: What is computed; None for all.
+        region: Outside which nothing is read; None to read all.
+    """
     for number in range(grid.block_count):
-        tiles = block_tiles(grid, grid.block_index(number), area)
+        tiles = wanted_tiles(grid, grid.block_index(number), area, region)
         if not tiles:
             continue
         _, runs = _needed(grid, tiles, padding)

@@ -19,6 +19,7 @@ from tasks.errors import InputError
 from tasks.imagery.protocol import Image
 from tasks.planning.plan import Plan
 from tasks.tiling.grid import Index
+from tasks.tiling.roi import wanted
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
             normaliser=plan.normaliser,
             out=inputs[len(held.tiles)],
         )
-        if not canvas.measured(tile, valid):
+        if not canvas.measured(tile, valid) or not wanted(plan.grid, tile, plan.roi):
             continue
         if is_empty(plan, source, tile):
             canvas.vote(tile, background(plan))
@@ -115,19 +116,20 @@ def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
 
 def _sources(plan: Plan, image: Image, canvas: Canvas) -> Iterator[tuple[Index, Source]]:
     """One read for the whole block; if it fails, tile by tile, so that only the bad ones are lost."""
-    if not canvas.tiles:
+    tiles = [t for t in canvas.tiles if wanted(plan.grid, t, plan.unread)]
+    if not tiles:
         return
     try:
-        whole = read_source(image, plan.grid, canvas.tiles, padding=plan.padding)
+        whole = read_source(image, plan.grid, tiles, padding=plan.padding)
     except InputError as error:
         logger.warning("reading tile by tile: %s", error)
-        for tile in canvas.tiles:
+        for tile in tiles:
             try:
                 yield tile, read_source(image, plan.grid, [tile], padding=plan.padding)
             except InputError as reason:
                 canvas.fail(tile, str(reason))
     else:
-        for tile in canvas.tiles:
+        for tile in tiles:
             yield tile, whole
 
 

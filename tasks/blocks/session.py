@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from segmodels.bundles.bundle import Bundle, load_bundle
+from segmodels.bundles.stages import answering
 from segmodels.engines.base import Engine
 from segmodels.engines.choosing import Choice, choose
 from segmodels.engines.hardware import ON_GPU, cpu_bfloat16
@@ -19,9 +20,9 @@ from segmodels.methods.fitting import with_fitted
 from tasks.blocks.reading import block_windows
 from tasks.blocks.stepdown import Step, SteppingEngine
 from tasks.errors import InputError
-from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.imagery.shared import SharedImage
+from tasks.planning.opened import open_planned
 from tasks.planning.plan import Plan
 
 _opening = threading.Lock()
@@ -87,9 +88,9 @@ def _engine_for(plan: Plan) -> Engine:
 @lru_cache(maxsize=4)
 def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     plan = Plan.load(plan_path)
-    image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    image = open_planned(plan, scratch=scratch)
     if plan.kept_bytes:
-        windows = block_windows(plan.grid, padding=plan.padding, area=plan.area)
+        windows = block_windows(plan.grid, padding=plan.padding, area=plan.area, region=plan.unread)
         image = SharedImage(image, windows, limit=plan.kept_bytes)
     if image.info.shape != plan.grid.shape:
         raise InputError(f"{plan.image} changed while it was being segmented: run again")
@@ -124,12 +125,13 @@ def _engine(
     fitted: Fitted | None = None,
 ) -> Engine:
     loaded = _checked(bundle, digest)
+    model = answering(loaded)
     sigmoid = loaded.card.activation == "sigmoid"
 
     def step(says: str, size: int, name: str, exact: str = precision) -> Step:
         def opened() -> Engine:
             one = open_engine(loaded, engine=name, precision=exact, batch=size, tile=tile, callers=callers)
-            return with_variants(with_fitted(one, loaded, fitted), variants, tile=tile, sigmoid=sigmoid)
+            return with_variants(with_fitted(one, model, fitted), variants, tile=tile, sigmoid=sigmoid)
 
         return Step(says, size, opened)
 

@@ -22,8 +22,8 @@ from tasks.blocks.canvas import Canvas
 from tasks.blocks.segment import BlockOutcome, segment_block
 from tasks.blocks.step import run_block
 from tasks.errors import InputError, SegflowError
-from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
+from tasks.planning.opened import open_planned
 from tasks.planning.plan import RESULT_VERSION, Plan
 from tasks.tiling.area import block_tiles
 from tasks.work import WorkFolder
@@ -115,7 +115,7 @@ def lose_block(work: WorkFolder, number: int, deaths: tuple[str, ...]) -> BlockO
         f"block {number} killed its worker {max(len(deaths), LIMIT)} times{last}; where memory is the cause, "
         "a smaller --block or --tile, or fewer --workers help"
     )
-    image = open_image(plan.image, scratch=work.scratch, channels=len(plan.card.channels))
+    image = open_planned(plan, scratch=work.scratch)
     try:
         unread: Image = Unread(image.info, reason)
         # No tile can be read, so the engine is never asked.

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmodels.bundles.bundle import Bundle, load_bundle
+from segmodels.bundles.stages import stages_of
 from segmodels.engines.base import Engine
 from segmodels.engines.choosing import candidates
 from segmodels.errors import EngineError
 from tasks.blocks.session import engine_for
+from tasks.coarse.price import beside_bytes, means_bytes, with_coarse
+from tasks.coarse.region_of import region_for
 from tasks.errors import SegflowError
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.begun import Begun, find_begun
 from tasks.planning.make import make_plan
 from tasks.planning.plan import Plan
 from tasks.planning.preflight import drop_scratch, open_input
+from tasks.planning.region import CoarseCost
 from tasks.planning.request import Request
 from tasks.planning.whole import method_of
 from tasks.previews.area import find_area
@@ -41,11 +45,12 @@ class Built:
     info: ImageInfo
 
 
-def build_plan(request: Request, *, folder: Path | None = None) -> Built:
+def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost | None = None) -> Built:
     """Opens the image, lays out the work, reads the statistics, opens the engine.
 
     Args:
         folder: Whose disk is looked at; by default where the request keeps its work.
+        cost: Of two stages, what the coarse one takes, where it has left no region yet.
 
     Raises:
         InputError: The image, or its combination with the model, is refused.
@@ -55,10 +60,19 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
     bundle = load_bundle(request.model)
     digest = input_digest(request.image)
     root = folder or request.work().root
+    stages, region = stages_of(bundle), None
     try:
         image = open_input(request, bundle)
         area = find_area(request, image.info)
+        if stages is not None:
+            region = region_for(
+                root, request, bundle, stages, info=image.info, area=area, image_digest=digest
+            )
+            cost = region.cost if region is not None else cost
         begun = None if request.force else _begun(root, request, bundle, digest, area)
+        engine_name = begun.plan.engine if begun else _engine_name(bundle, request.parameters.engine)
+        beside = beside_bytes(cost, engine=engine_name, info=image.info)
+        beside += means_bytes(request.parameters, bundle.card, workers=request.workers)
         plan = make_plan(
             image,
             item=request.item,
@@ -69,8 +83,8 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
             parameters=request.parameters,
             block=request.block,
             workers=request.workers,
-            memory=request.memory,
-            engine=begun.plan.engine if begun else _engine_name(bundle, request.parameters.engine),
+            memory=None if request.memory is None else max(1, request.memory - beside),
+            engine=engine_name,
             server=request.server,
             processes=request.processes,
             folder=root,
@@ -82,9 +96,14 @@ def build_plan(request: Request, *, folder: Path | None = None) -> Built:
         drop_scratch(request)
         raise
     image.close()
+    means = means_bytes(plan.parameters, plan.card, workers=plan.workers)
+    plan = plan.model_copy(update={"peak_memory_bytes": plan.peak_memory_bytes + means})
     engine = (begun and _same_engine(plan, begun)) or engine_for(plan)
     named = {"engine": engine.name, "precision": engine.precision, "library": engine.library}
-    return Built(plan.model_copy(update=named), engine, image.info)
+    plan = plan.model_copy(update=named)
+    if cost is not None:
+        plan = with_coarse(plan, cost, region)
+    return Built(plan, engine, image.info)
 
 
 def _begun(root: Path, request: Request, bundle: Bundle, digest: str, area: Area | None) -> Begun | None:

@@ -42,6 +42,7 @@ def estimate_full_seconds(plan: Plan, *, timings: dict[str, float], pace: Pace) 
     regions = timings.get("regions", 0.0) - pace.scan + pace.scan * larger
     grown = {
         "segment": all_blocks(ended, workers=pace.workers, batches=every),
+        **({"coarse": timings["coarse"] * larger} if "coarse" in timings else {}),
         "stitch": timings.get("stitch", 0.0) * larger,
         "regions": regions,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from segmodels.engines.variants import Variants
 from segmodels.methods.base import Fitted
 from segmodels.normalise import Normaliser
 from tasks.files import atomic_write
+from tasks.planning.region import Region
 from tasks.planning.statistics import ChannelSummary
 from tasks.tiling.area import Area
 from tasks.tiling.grid import Index, Padding, TileGrid
@@ -34,6 +36,7 @@ class Parameters(BaseModel):
         window: Box of a preview, as given.
         aoi: Digest of the file that holds a preview's area.
         blend: How overlapping tiles are weighed, or None for the card's way.
+        coarsen: Of a coarse stage, pixels of the image per axis whose mean it sees as one.
         cpu_fallback: Whether the CPU may go on when a GPU's memory is not enough for a single
             tile; its last bits may differ.
         variants: Mirrored and turned copies of each tile that are averaged.
@@ -50,6 +53,7 @@ class Parameters(BaseModel):
     aoi: str | None = None
     blend: Blend | None = None
     cpu_fallback: bool = False
+    coarsen: tuple[int, ...] | None = None
 
     @property
     def preview(self) -> bool:
@@ -59,7 +63,7 @@ class Parameters(BaseModel):
     def digest(self) -> str:
         """``sha256:…`` of the parameters and of the result version."""
         # What a whole image's run does not know leaves its digest as it is.
-        unset = {name for name in ("window", "aoi") if getattr(self, name) is None}
+        unset = {name for name in ("window", "aoi", "coarsen") if getattr(self, name) is None}
         text = json.dumps(
             {"result_version": RESULT_VERSION, **self.model_dump(exclude=unset)}, sort_keys=True
         )
@@ -82,6 +86,9 @@ class Plan(BaseModel):
         model_ndim: How many of the last axes the model sees.
         batch: Fixed batch size.
         area: What a preview computes; None for the whole image.
+        region: Of two stages, what the coarse one found: the model sees only tiles that touch it, and all else
+            counts as the first class. None for other bundles, and where it is not known yet.
+        region_tiles: How many tiles these are.
         fitted: What a classical method took from the whole image; None for others.
         statistics: Per channel, over all valid pixels.
         overlap_from: Who decided the overlap: ``option``, ``card``, ``receptive field`` or ``default``.
@@ -116,6 +123,8 @@ class Plan(BaseModel):
     quantisation: Quantisation
     batch: int
     area: Area | None = None
+    region: Region | None = None
+    region_tiles: int = 0
     normaliser: Normaliser
     fitted: Fitted | None = None
     statistics: tuple[ChannelSummary, ...]
@@ -143,6 +152,17 @@ class Plan(BaseModel):
             return (0,) * len(self.grid.axes), self.grid.shape
         return self.area.low, self.area.high
 
+    @property
+    def roi(self) -> Area | None:
+        """The region of interest, None for all of the image."""
+        return None if self.region is None else self.region.area
+
+    @property
+    def unread(self) -> Area | None:
+        """A region of interest outside which nothing need be read, since every pixel of the image is valid."""
+        whole = all(s.valid == math.prod(self.grid.shape) for s in self.statistics)
+        return self.roi if whole else None
+
     def key(self) -> str:
         """Names the work folder: block files are reused only under the same key."""
         fields: dict[str, Any] = self.model_dump(
@@ -154,6 +174,8 @@ class Plan(BaseModel):
             fields |= {"fitted": self.fitted.model_dump(mode="json")}
         if self.area is not None:
             fields |= {"area": self.area.digest}
+        if self.region is not None:
+            fields |= {"region": self.region.area.digest}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from segmodels.bundles.bundle import Bundle, load_bundle
 from tasks.errors import InputError, SegflowError
 from tasks.files import writing
+from tasks.imagery.coarsened import coarsened
 from tasks.imagery.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
@@ -86,7 +87,8 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     scratch = request.work().scratch
     with writing(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
-    return open_image(request.image, scratch=scratch, channels=len(bundle.card.channels))
+    image = open_image(request.image, scratch=scratch, channels=len(bundle.card.channels))
+    return coarsened(image, request.parameters.coarsen)
 
 
 def drop_scratch(request: Request) -> None:

@@ -19,13 +19,17 @@ from segmodels.engines.hardware import ON_GPU
 from segmodels.engines.on_onnx import import_onnxruntime
 from tasks.blocks.blockfile import block_path
 from tasks.blocks.reading import block_windows
-from tasks.imagery.open import describe, open_image
+from tasks.coarse.price import cost_of, region_record
+from tasks.coarse.region_of import find_coarse, held_region
+from tasks.imagery.open import describe
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.shared import cells_of
 from tasks.planning.budget import counted_regions, value_bytes
 from tasks.planning.build import build_plan
+from tasks.planning.opened import open_planned
 from tasks.planning.plan import Plan
 from tasks.planning.probe import Costs, Estimate, estimate, probe
+from tasks.planning.region import CoarseCost
 from tasks.planning.request import Request
 from tasks.tiling.area import forward_passes, tiles_by_block
 
@@ -43,7 +47,9 @@ class PricedPlan:
         source: Bytes of the whole image, decoded.
         gpu: Whether the model runs on a GPU.
         costs: As probed.
-        seconds: As estimated.
+        seconds: As estimated; of two stages the fine one at most, as if the region were all of the image, unless
+            an interrupted run has found it.
+        coarse: Of two stages, the coarse one, if it has still to run.
     """
 
     plan: Plan
@@ -55,6 +61,7 @@ class PricedPlan:
     gpu: bool
     costs: Costs
     seconds: Estimate
+    coarse: PricedPlan | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able; sizes in bytes, times in seconds, axes slowest first."""
@@ -89,10 +96,24 @@ class PricedPlan:
             "statistics": [s.model_dump() for s in p.statistics],
             "costs": asdict(self.costs),
             "seconds": {k: round(v, 2) for k, v in asdict(self.seconds).items()}
-            | {"total": round(self.seconds.total, 2)},
+            | self._coarse_seconds()
+            | {"total": round(self.total_seconds, 2)},
+            "coarse": None if self.coarse is None else self.coarse.as_json(),
+            "region_of_interest": region_record(p),
             "notes": list(p.notes),
             "suspicions": list(p.suspicions),
         }
+
+    @property
+    def total_seconds(self) -> float:
+        """Of all steps of all stages."""
+        return self.seconds.total + sum(self._coarse_seconds().values())
+
+    def _coarse_seconds(self) -> dict[str, float]:
+        if self.coarse is None:
+            return {}
+        own = self.coarse.seconds
+        return {"coarse": round(own.statistics + own.segment + own.stitch, 2)}
 
 
 def price_item(request: Request) -> PricedPlan:
@@ -103,10 +124,12 @@ def price_item(request: Request) -> PricedPlan:
         ModelError: The bundle or the engine is refused.
     """
     with _elsewhere(request.out) as folder:
-        built = build_plan(replace(request, out=folder), folder=request.work().root)
+        coarse = _price_coarse(request, folder)
+        cost = None if coarse is None else coarse[1]
+        built = build_plan(replace(request, out=folder), folder=request.work().root, cost=cost)
         plan = built.plan
         scratch = replace(request, out=folder).work().scratch
-        image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+        image = open_planned(plan, scratch=scratch)
         try:
             costs = probe(plan, image, built.engine, folder)
         finally:
@@ -127,7 +150,17 @@ def price_item(request: Request) -> PricedPlan:
         gpu=gpu,
         costs=costs,
         seconds=estimate(plan, costs, on_gpu=gpu),
+        coarse=None if coarse is None else coarse[0],
     )
+
+
+def _price_coarse(request: Request, folder: Path) -> tuple[PricedPlan, CoarseCost] | None:
+    """The coarse stage that a run would begin with; None for one stage, or where its region is there."""
+    coarse = find_coarse(replace(request, out=folder))
+    if coarse is None or (not request.force and held_region(request.work().root, coarse) is not None):
+        return None
+    priced = price_item(replace(coarse.request, out=request.out))
+    return priced, cost_of(priced.plan, coarse)
 
 
 @contextmanager

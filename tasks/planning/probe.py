@@ -140,13 +140,15 @@ def _median(work: Callable[[], object]) -> float:
 
 
 def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
-    """What a run will take at these costs, every tile run."""
+    """What a run will take at these costs, every tile run that may be in a region of interest."""
     grid = plan.grid
     pixels = math.prod(grid.shape if plan.area is None else plan.area.shape)
     tiles = sum(tiles_by_block(grid, plan.area).values())
     passes = forward_passes(grid, plan.area)
+    # The model sees tiles of the region alone, where there is one.
+    seen = passes if plan.roi is None else passes * plan.region_tiles / max(1, tiles)
     tile = math.prod(grid.tile)
-    engine = math.ceil(passes / plan.batch) * costs.forward
+    engine = math.ceil(seen / plan.batch) * costs.forward
     beside = passes * tile * (costs.read + costs.blend) + pixels * costs.write
     borders = stored_bytes(grid, plan.quantisation) * BORDER_SECONDS / 2 * tiles / grid.tile_count
     beside += borders

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 
 from tasks.blocks.blockfile import is_finished
+from tasks.errors import SegflowError
 from tasks.files import writing
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.build import build_plan
@@ -45,6 +46,8 @@ def plan_item(request: Request) -> Planned:
     """
     built = build_plan(request)
     plan = built.plan
+    if plan.card.roi is not None and plan.region is None:
+        raise SegflowError(f"the coarse stage of {plan.card.name} has not run on {plan.image}: run again")
     work = request.work(plan.key())
     if request.force and work.run.exists():
         shutil.rmtree(work.run)

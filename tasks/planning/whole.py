@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from segmodels.bundles.bundle import Bundle
 from segmodels.bundles.card import Card
+from segmodels.bundles.stages import answering
 from segmodels.methods.base import BaseMethod, Fitted
 from segmodels.methods.method import read_method
 from segmodels.normalise import Normaliser
@@ -26,7 +27,8 @@ _PIECE = 1 << 18
 
 
 def method_of(bundle: Bundle) -> BaseMethod | None:
-    """A bundle's method, None if it holds a network."""
+    """A bundle's method, of two stages the fine one's; None if it holds a network."""
+    bundle = answering(bundle)
     return read_method(bundle.model_path, bundle.card) if bundle.kind == "method" else None
 
 

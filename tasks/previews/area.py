@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import InputError
 from tasks.imagery.crop import CroppedImage
-from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image, ImageInfo, Window
+from tasks.planning.opened import open_planned
 from tasks.previews.aoi import locate_aoi
 from tasks.previews.window import locate_window
 from tasks.publishing.publish import RECORD, read_record
@@ -58,5 +58,5 @@ def open_seen(plan: Plan, *, scratch: Path) -> Image:
     Raises:
         InputError: It cannot be opened any more.
     """
-    image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    image = open_planned(plan, scratch=scratch)
     return image if plan.area is None else CroppedImage(image, area_window(plan.area))

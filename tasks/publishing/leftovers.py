@@ -44,6 +44,9 @@ def _made(folder: Path, record: dict[str, Any]) -> bool:
         return True  # without its plan a folder is half removed, or half begun
     except (OSError, ValueError):
         return False
+    stage = (record.get("region_of_interest") or {}).get("digest")
+    if plan.bundle_digest == stage:
+        return bool(plan.image_digest == record["input"]["digest"])
     return (plan.image_digest, plan.bundle_digest, plan.parameters.digest()) == (
         record["input"]["digest"],
         record["bundle"]["digest"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +134,15 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def remove_work(folder: Path, *, keep: Path | None = None) -> None:
+def remove_work(folder: Path, *, keep: Collection[Path] = ()) -> None:
     """Removes work files of a published item; the lock file stays, so that it keeps its meaning.
 
     Args:
         folder: The item's work folder.
-        keep: A run's folder inside it whose finished blocks are still wanted.
+        keep: Folders inside it whose finished blocks, or region, are still wanted.
     """
     for path in folder.iterdir():
-        if path.is_dir() and path != keep:
+        if path.is_dir() and path not in keep:
             shutil.rmtree(path, ignore_errors=True)
         elif path.suffix == ".part":
             path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from tasks.blocks.blockfile import TileFailure
 from tasks.blocks.stepdown import read_notes
+from tasks.coarse.price import region_record
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.estimate import Pace
 from tasks.planning.plan import RESULT_VERSION, Plan
@@ -25,9 +26,17 @@ Status = Literal["done", "partial", "suspect"]
 LISTED_FAILURES = 100
 
 
-def status_of(failures: tuple[TileFailure, ...], suspicions: tuple[str, ...]) -> Status:
-    """*partial* if a tile failed, *suspect* if the input or result looks wrong, else *done*."""
-    if failures:
+def status_of(
+    failures: tuple[TileFailure, ...], suspicions: tuple[str, ...], *, retry: bool = False
+) -> Status:
+    """*partial* if a tile failed, *suspect* if the input or result looks wrong, else *done*.
+
+    Args:
+        failures: Tiles without a prediction.
+        suspicions: Sentences.
+        retry: Whether tiles of a coarse stage failed.
+    """
+    if failures or retry:
         return "partial"
     return "suspect" if suspicions else "done"
 
@@ -59,7 +68,7 @@ def build_record(
     return {
         "segflow": version("segflow"),
         "result_version": RESULT_VERSION,
-        "status": status_of(failures, suspicions),
+        "status": status_of(failures, suspicions, retry=plan.region is not None and plan.region.failures > 0),
         "item": plan.item,
         "input": {
             "path": str(plan.image.resolve()),
@@ -96,6 +105,7 @@ def build_record(
             "normaliser": {k: [str(v) for v in values] for k, values in asdict(plan.normaliser).items()},
             "probability_scale": plan.quantisation.probability_scale,
         },
+        "region_of_interest": region_record(plan),
         "preview": preview,
         "parameters_digest": plan.parameters.digest(),
         "plan": {

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.blocks.blockfile import BlockFile
 from tasks.errors import InputError
+from tasks.planning.plan import Plan
 from tasks.postprocess.step import remove_flat
 from tasks.publishing.digests import input_digest
 from tasks.publishing.publish import publish, remove_work
@@ -32,4 +33,10 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
             if BlockFile(path).failures:
                 path.unlink()
     remove_flat(work)
-    remove_work(work.root, keep=work.run if record["status"] == "partial" else None)
+    remove_work(work.root, keep=_wanted(work) if record["status"] == "partial" else ())
+
+
+def _wanted(work: WorkFolder) -> list[Path]:
+    """What the next run goes on with: the blocks, and of two stages the region."""
+    region = Plan.load(work.plan).region
+    return [work.run] + ([region.folder] if region is not None else [])

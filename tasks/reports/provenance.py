@@ -36,6 +36,7 @@ def provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, b
             [
                 ("Bundle", f"{bundle['name']} {bundle['version']}", False),
                 ("Digest", bundle["digest"], True),
+                *_coarse(record.get("region_of_interest")),
                 ("About", bundle.get("description", ""), False),
                 ("Licence", bundle.get("licence", ""), False),
                 *((f"Score: {k}", v, False) for k, v in list(bundle.get("scores", {}).items())[:30]),
@@ -75,6 +76,23 @@ def provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, b
     ]
     return [
         (title, [(k, words.shorten(str(v), 700), c) for k, v, c in rows if v != ""]) for title, rows in groups
+    ]
+
+
+def _coarse(found: dict[str, Any] | None) -> list[tuple[str, Any, bool]]:
+    """What found the region of interest, of a two-stage bundle."""
+    if found is None:
+        return []
+    classes = " and ".join(found["classes"])
+    return [
+        ("Coarse stage", f"{found['name']} {found['version']} on {found['engine']['library']}", False),
+        ("Coarse stage's digest", found["digest"], True),
+        (
+            "Region of interest",
+            f"{classes}, margin {_plain(found['margin'])} pixels, coarsened by {_plain(found['coarsen'])}: "
+            f"{100 * found['share']:.3g} % of the image, {found['tiles']:,} of {found['tiles_full']:,} tiles",
+            False,
+        ),
     ]
 
 

@@ -15,6 +15,7 @@ from tasks.previews.area import open_seen
 from tasks.stitching.audit import SeamAudit, join_seams
 from tasks.stitching.stitch import open_stitch, write_mask
 from tasks.tiling.area import tiles_by_block
+from tasks.tiling.roi import wanted
 from tasks.work import WorkFolder
 
 
@@ -55,7 +56,7 @@ def stitch_item(work: WorkFolder) -> Stitched:
     try:
         stitch = open_stitch(plan, work.blocks)
         failures = stitch.failures()
-        if len(failures) == sum(tiles_by_block(plan.grid, plan.area).values()):
+        if _all_failed(plan, failures):
             raise SegflowError(f"every tile of {plan.image} failed, the first because: {failures[0].reason}")
         writer = create_mask(
             image.info,
@@ -69,6 +70,14 @@ def stitch_item(work: WorkFolder) -> Stitched:
     finally:
         image.close()
     return Stitched(tuple(failures), seams)
+
+
+def _all_failed(plan: Plan, failures: list[TileFailure]) -> bool:
+    """Whether not one tile was predicted that the model had to see."""
+    if plan.roi is None:
+        return len(failures) == sum(tiles_by_block(plan.grid, plan.area).values())
+    seen = sum(wanted(plan.grid, f.tile, plan.roi) for f in failures)
+    return 0 < seen == plan.region_tiles
 
 
 def mask_tags(plan: Plan) -> dict[str, str]:

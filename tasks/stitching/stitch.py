@@ -25,6 +25,7 @@ from tasks.planning.plan import Plan
 from tasks.tiling import kernels
 from tasks.tiling.area import owned_tiles, tiles_by_block
 from tasks.tiling.grid import Cell, Index
+from tasks.tiling.roi import clear_outside
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ class Stitch:
         self._files = {n: f for n, f in self._files.items() if n in used}
         if plan.area is not None:
             plan.area.clear(out, confidence, low, high, code=codes.nodata)
+        if plan.roi is not None:
+            first, special = plan.card.classes[0].code, codes.unobserved
+            clear_outside(out, confidence, low, high, region=plan.roi, first=first, special=special)
         window = tuple(slice(a - o, h - o) for a, h, o in zip(low, high, plan.bounds[0], strict=True))
         return Band(window, out, confidence)
 

@@ -199,6 +199,10 @@ def write_area(
 def strips(low: Index, high: Index) -> Iterator[tuple[Index, Index]]:
     """Boxes of whole lines that follow one another in raster order and hold a bounded number of pixels."""
     line = int(np.prod([h - a for a, h in zip(low[1:], high[1:], strict=True)], dtype=object))
+    if line > STRIP_PIXELS and len(low) > 2:
+        for i in range(low[0], high[0]):
+            yield from (((i, *a), (i + 1, *h)) for a, h in strips(low[1:], high[1:]))
+        return
     rows = max(1, STRIP_PIXELS // line)
     for start in range(low[0], high[0], rows):
         yield (start, *low[1:]), (min(start + rows, high[0]), *high[1:])

@@ -237,7 +237,7 @@ def finish_softmax(
                 top[i] = max(value, top[i])
         for i in range(m):
             seen = status[start + i] == PREDICTED
-            share = np.float64(top[i]) / np.float64(total[i]) if seen else 0.0
+            share = np.float64(top[i]) / np.float64(total[i]) if seen and total[i] else 0.0
             confidence[start + i] = np.uint8(share * 255.0 + 0.5)
             codes[start + i] = class_codes[best[i]] if seen else status_codes[status[start + i]]
 

@@ -13,6 +13,7 @@ from flows.commands.models import (
     making,
     measure,
     show,
+    two_stage,
     verify,
 )
 
@@ -25,5 +26,6 @@ app.command("make")(making.make)
 app.command("postprocess")(making.postprocess)
 app.command("import")(importing.import_model)
 app.command("ensemble")(ensemble.ensemble)
+app.command("two-stage")(two_stage.two_stage)
 app.command("export")(export.export)
 app.command("compress")(compress.compress)

@@ -54,6 +54,7 @@ def show(
         ("trained by", card.training.command),
         ("notes", card.training.notes),
         ("members", str(card.members) if card.members > 1 else ""),
+        ("region of interest", _region(card)),
         ("made from", _derived(card)),
         ("to check", "\n".join(card.to_check)),
         *((f"score {k}", f"{v:.4f}" if isinstance(v, float) else str(v)) for k, v in card.scores.items()),
@@ -70,6 +71,15 @@ def _overlap(card: Card) -> str:
     if card.receptive_radius is not None:
         return f"{by(card.receptive_radius)} pixels, the receptive field's radius"
     return "a quarter"
+
+
+def _region(card: Card) -> str:
+    roi = card.roi
+    if roi is None:
+        return ""
+    return (
+        f"{', '.join(roi.classes)} of the coarse stage at 1/{by(roi.coarsen)}, margin {by(roi.margin)} pixels"
+    )
 
 
 def _derived(card: Card) -> str:

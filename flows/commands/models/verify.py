@@ -20,6 +20,7 @@ def verify(
     from flows.commands.outcome import print_json, reported
     from flows.environment import prepare_environment
     from segmodels.bundles.bundle import load_bundle
+    from segmodels.bundles.stages import stages_of
     from segmodels.engines.opening import open_engine
 
     prepare_environment()
@@ -27,6 +28,9 @@ def verify(
         bundle = load_bundle(model)
         tile = bundle.card.tile
         opened = open_engine(bundle, engine=engine, precision=precision, batch=1, tile=tile, verify=True)
+        stages = stages_of(bundle)
+        if stages is not None:
+            open_engine(stages.coarse, batch=1, tile=stages.coarse.card.tile, verify=True)
     if as_json:
         print_json(
             {"status": "done", "digest": bundle.digest, "engine": opened.name, "precision": opened.precision}

@@ -1,0 +1,8 @@
+"""The Prefect face of this step: small arguments in, a small answer out."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.coarse.step import locate_region
+
+locate_region_task = task(name="locate-region", cache_policy=NO_CACHE, persist_result=False)(locate_region)

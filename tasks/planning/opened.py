@@ -1,0 +1,20 @@
+"""The image of a plan, as its model sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.imagery.coarsened import coarsened
+from tasks.imagery.open import open_image
+from tasks.imagery.protocol import Image
+from tasks.planning.plan import Plan
+
+
+def open_planned(plan: Plan, *, scratch: Path) -> Image:
+    """Opens a plan's image; of a coarse stage that asks for them, the means of its pixels.
+
+    Raises:
+        InputError: It cannot be opened any more.
+    """
+    image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    return coarsened(image, plan.parameters.coarsen)
