@@ -19,7 +19,8 @@ help:
 	@echo "make lint       style of the code (ruff)"
 	@echo "make types      types of the code (mypy)"
 	@echo "make bench      measure this machine; ROWS=startup,noop SCALE=0.25 REPEATS=1 for less (docs/benchmarks.md)"
-	@echo "make bench-peers  the same network through MONAI, installed into .venv-peers (Python 3.11; needs a C++ compiler)"
+	@echo "make bench-peers  the same network through MONAI, the same training through segmentation_models.pytorch,"
+	@echo "                 installed into .venv-peers (Python 3.11; needs a C++ compiler)"
 	@echo "make models-table  parameters, stride, radius and speed of every architecture, into docs/models.md"
 	@echo "make lock       write requirements*.txt again from pyproject.toml; UPGRADE=1 takes the newest"
 	@echo "make clean      remove what the tools and the demo left; clean-all removes .venv too"
@@ -48,7 +49,7 @@ types:
 	@./.ci/install dev
 	@$(RUN) mypy
 
-BENCH_OPTIONS = $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE)) $(if $(REPEATS),--repeats $(REPEATS))
+BENCH_OPTIONS = $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(NUCLEI),--nuclei $(NUCLEI))
 
 bench:
 	@./.ci/install dev

@@ -8,7 +8,6 @@ Weights are random: speed and stride do not depend on them, the radius does.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import subprocess
@@ -23,15 +22,15 @@ import numpy as np
 
 from benchmarks.harness import ROOT
 from benchmarks.machine import describe_machine
-from segmodels.bundles.bundle import Bundle
+from segmodels.bundles.bundle import Bundle, load_bundle
+from segmodels.engines.choosing import best, candidates
+from segmodels.engines.measure import Measurement, measure
 
 DOCUMENT = ROOT / "docs" / "models.md"
 START, END = "<!-- models-table: written by make models-table -->", "<!-- end of models-table -->"
 CLASSES = 4
 #: Image channels, tile and side of the golden input, by number of axes.
 SHAPES = {2: (3, 256, 64), 3: (1, 64, 32)}
-#: Time of one engine: the fastest run of this many seconds.
-SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,13 @@ def main() -> int:
     """Measures what is not yet known, then writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--bundle", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--again", action="store_true", help="measure every row anew")
     parser.add_argument("--seconds", type=float, help="start no further row after this time")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "models-table")
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measure(Entry(**json.loads(asked.one)))))
+        print(json.dumps(write_entry(Entry(**json.loads(asked.one)), asked.bundle)))
         return 0
     asked.work.mkdir(parents=True, exist_ok=True)
     begin, rows = time.monotonic(), []
@@ -95,53 +95,49 @@ def main() -> int:
 
 
 def _measure_apart(entry: Entry, file: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.architectures", "--one", json.dumps(asdict(entry))]
-    variables = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": "tensorflow",
-    }
-    with tempfile.TemporaryDirectory(dir=file.parent) as cache:
-        variables["XDG_CACHE_HOME"] = cache  # converted models of half a gigabyte, which nobody needs again
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)
-    if done.returncode:
-        print(f"{file.stem} failed:\n{done.stderr[-1000:]}", file=sys.stderr)
+    """Builds in one process and measures in another, so that neither holds the other's weights."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        # Bundle and converted model have up to half a gigabyte each, which nobody needs again.
+        variables = {"XDG_CACHE_HOME": folder, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
+        command = [sys.executable, "-m", "benchmarks.architectures", "--one", json.dumps(asdict(entry))]
+        done = subprocess.run(
+            [*command, "--bundle", f"{folder}/bundle"],
+            env={**os.environ, **variables, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        if done.returncode:
+            print(f"{file.stem} failed:\n{done.stderr[-1000:]}", file=sys.stderr)
+            return
+        row = {**asdict(entry), **json.loads(done.stdout.splitlines()[-1])}
+        fastest = _fastest(load_bundle(f"{folder}/bundle"), SHAPES[entry.ndim][1], variables)
+    if isinstance(fastest, str):
+        print(f"{file.stem} failed: {fastest}", file=sys.stderr)
         return
-    file.write_text(done.stdout.splitlines()[-1] + "\n", encoding="utf-8")
+    row["pixels_per_second"] = SHAPES[entry.ndim][1] ** entry.ndim / fastest.seconds
+    row["engine"] = f"{fastest.library.split(',')[0]} {fastest.precision}"
+    file.write_text(json.dumps(row) + "\n", encoding="utf-8")
 
 
-def measure(entry: Entry) -> dict[str, Any]:
-    """Builds one entry at full width and measures it on the engine that ``auto`` takes."""
-    import keras
-
-    from segmodels.engines.opening import open_engine
-
-    channels, side, _ = SHAPES[entry.ndim]
-    tile = (side,) * entry.ndim
-    with tempfile.TemporaryDirectory() as folder:
-        bundle, about = _bundle(entry, Path(folder) / "bundle")
-        # Up to half a gigabyte of weights, which the engine's own processes load too.
-        keras.utils.clear_session()
-        gc.collect()
-        engine = open_engine(bundle, batch=1, tile=tile)
-    x = np.random.default_rng(1).normal(size=(1, *tile, channels)).astype(np.float32)
-    engine.logits(x)
-    best, begin = np.inf, time.perf_counter()
-    while time.perf_counter() - begin < SECONDS:
-        start = time.perf_counter()
-        engine.logits(x)
-        best = min(best, time.perf_counter() - start)
-    return {
-        **asdict(entry),
-        **about,
-        "pixels_per_second": side**entry.ndim / float(best),
-        "engine": f"{engine.library.split(',')[0]} {engine.precision}",
-    }
+def _fastest(bundle: Bundle, side: int, variables: dict[str, str]) -> Measurement | str:
+    """What ``auto`` would take for one tile, with its time; or why nothing runs the bundle."""
+    ndim = bundle.card.ndims[0]
+    rows: list[Measurement] = []
+    for choices in candidates(bundle):
+        for engine in dict.fromkeys(choice.engine for choice in choices):
+            precisions = [choice.precision for choice in choices if choice.engine == engine]
+            tile = (side,) * ndim
+            rows += measure(bundle, engine, precisions, batch=1, tile=tile, environment=variables).rows
+        taken = best(rows)
+        if taken is not None:
+            return taken
+    return "; ".join(f"{m.engine} at {m.precision}: {m.refused}" for m in rows)
 
 
-def _bundle(entry: Entry, folder: Path) -> tuple[Bundle, dict[str, Any]]:
-    """A bundle of the entry with random weights, and what its model says about itself."""
+def write_entry(entry: Entry, folder: Path) -> dict[str, Any]:
+    """Writes a bundle of the entry at full width with random weights; gives what its model says about itself."""
     import keras
 
     from benchmarks.models import card
@@ -169,7 +165,8 @@ def _bundle(entry: Entry, folder: Path) -> tuple[Bundle, dict[str, Any]]:
         agreement=0.5,  # the classes of random weights are near ties; only the speed is wanted
     )
     about = {"parameters": int(model.count_params()), "strides": step, "radius": radius}
-    return write_bundle(folder, card=made, model=model, golden_input=golden), about
+    write_bundle(folder, card=made, model=model, golden_input=golden)
+    return about
 
 
 def table(rows: list[dict[str, Any]], machine: dict[str, str]) -> str:

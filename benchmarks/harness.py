@@ -73,12 +73,14 @@ class Settings:
         repeats: Rounds.
         scale: Share of the work (pixels, blocks) that the goals name; 1 is their size.
         note: Told what is being done.
+        nuclei: Folder of the images that a training row trains on.
     """
 
     work: Path
     repeats: int = 3
     scale: float = 1.0
     note: Callable[[str], None] = print
+    nuclei: Path | None = None
 
     def side(self, full: int, *, axes: int = 2, multiple: int = 64, least: int = 64) -> int:
         """A side length scaled so that the number of pixels scales with ``scale``."""

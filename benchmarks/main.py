@@ -14,6 +14,9 @@ from benchmarks.harness import ROOT, Figure, Row, Settings, run_row
 from benchmarks.machine import describe_machine
 from benchmarks.table import markdown, save
 
+#: Where the real data for development lie, if they do.
+NUCLEI = ROOT.parent / "shared" / "data" / "nuclei"
+
 
 def main(rows: Mapping[str, Callable[[], Row]], arguments: Sequence[str] | None = None) -> int:
     """The command line of the benchmarks.
@@ -31,6 +34,9 @@ def main(rows: Mapping[str, Callable[[], Row]], arguments: Sequence[str] | None 
     parser.add_argument("--scale", type=float, default=1.0, help="share of the goals' sizes (default 1)")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench", help="images, bundles, caches")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="saved tables")
+    parser.add_argument(
+        "--nuclei", type=Path, default=NUCLEI, help="images that the peers' training row trains on"
+    )
     asked = parser.parse_args(arguments)
     names = [name.strip() for name in asked.rows.split(",") if name.strip()] or list(rows)
     unknown = [name for name in names if name not in rows]
@@ -43,7 +49,8 @@ def main(rows: Mapping[str, Callable[[], Row]], arguments: Sequence[str] | None 
     machine = describe_machine()
     figures: dict[str, list[Figure]] = {}
     for name in names:
-        settings = Settings(asked.work.resolve(), asked.repeats, asked.scale, partial(_note, begin, name))
+        note = partial(_note, begin, name)
+        settings = Settings(asked.work.resolve(), asked.repeats, asked.scale, note, asked.nuclei.resolve())
         figures[name] = run_row(rows[name](), settings)
     said = {"rows": names, "repeats": asked.repeats, "scale": asked.scale}
     file = save(asked.out, figures, machine=machine, settings=said, started=started)

@@ -1,1 +1,1 @@
-"""``make bench-peers``: the same weights and image through MONAI's ``sliding_window_inference``."""
+"""``make bench-peers``: the same weights through MONAI, the same metrics, the same training through its peers."""

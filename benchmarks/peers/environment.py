@@ -1,4 +1,4 @@
-"""The peers' own virtual environment: torch and MONAI are not what segflow needs."""
+"""The peers' own virtual environment: torch, MONAI and segmentation_models.pytorch are not what segflow needs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def peers_python(folder: Path = FOLDER) -> Path:
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + PIP.read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
-    print(f"Installing MONAI and torch into {folder.name}: minutes", file=sys.stderr)
+    print(
+        f"Installing torch, MONAI and segmentation_models.pytorch into {folder.name}: minutes",
+        file=sys.stderr,
+    )
     venv.EnvBuilder(with_pip=True, clear=True).create(folder)
     _pip(python, "--require-hashes", "-r", str(PIP))
     # The file is complete; pip need not look for what its packages name.
     _pip(python, "--require-hashes", "--no-deps", "-r", str(REQUIREMENTS))
-    done = _call(python, "-c", "import torch, monai")
+    done = _call(python, "-c", "import monai; from benchmarks.peers.smp import import_smp; import_smp()")
     if done.returncode:
-        raise UnavailableError(f"torch and MONAI cannot be imported: {_last(done.stderr)}")
+        raise UnavailableError(f"the peers cannot be imported: {_last(done.stderr)}")
     stamp.write_text(wanted)
     return python
 
@@ -50,7 +53,7 @@ def _pip(python: Path, *arguments: str) -> None:
 
 
 def _call(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def _last(text: str) -> str:

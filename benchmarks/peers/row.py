@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from benchmarks.bundles import bundle
-from benchmarks.command import environment, program, segflow_run
+from benchmarks.command import program, segflow_run
 from benchmarks.data import geotiff
-from benchmarks.harness import ROOT, Figure, Goal, Row, Settings, interleave, ratios, seconds
+from benchmarks.harness import Figure, Goal, Row, Settings, interleave, ratios, seconds
 from benchmarks.models import FILTERS_2D, OVERLAP_2D, SCALE, TILE_2D
 from benchmarks.peers.environment import peers_python
+from benchmarks.peers.process import started
 
 SIDE = 4096
 #: Ways to run MONAI: as a user would; tuned; tuned and compiled.
@@ -25,59 +22,6 @@ WAYS = (
     ("bf16 channels-last", "bf16 autocast, channels-last", 1.8),
     ("bf16 channels-last compiled", "the same with torch.compile and freezing", 1.4),
 )
-
-
-class Monai:
-    """MONAI's process, which answers one line for each line it is sent."""
-
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self._process, self._log = process, log
-        self.about = self._answer()
-
-    def ask(self, way: str) -> dict[str, Any]:
-        """Runs a way, or warms it up when it is asked for first.
-
-        Raises:
-            RuntimeError: The process ended, or this way cannot run.
-        """
-        assert self._process.stdin is not None
-        self._process.stdin.write(way + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                if "error" in answer:
-                    raise RuntimeError(answer["error"])
-                return answer
-        said = self._log.read_text().strip().splitlines()
-        raise RuntimeError(f"MONAI's process ended: {said[-1] if said else 'nothing was said'}")
-
-
-@contextmanager
-def monai(settings: Settings, python: Path, folder: Path) -> Iterator[Monai]:
-    """Starts MONAI's process on the exported files."""
-    numbers = [TILE_2D, OVERLAP_2D, SCALE.offset, SCALE.divisor]
-    log = folder / "monai.log"
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            [str(python), "-m", "benchmarks.peers.monai_worker", str(folder), *map(str, numbers)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=ROOT,
-            env=environment(settings.work / "home"),
-        ) as process,
-    ):
-        try:
-            yield Monai(process, log)
-        finally:
-            process.terminate()
 
 
 def measure(settings: Settings) -> Sequence[Figure]:
@@ -95,7 +39,9 @@ def measure(settings: Settings) -> Sequence[Figure]:
 
     settings.note("a first run of segflow, not measured")
     engine = ours()["engine"]
-    with monai(settings, python, folder) as peer:
+    numbers = [TILE_2D, OVERLAP_2D, SCALE.offset, SCALE.divisor]
+    module, log = "benchmarks.peers.monai_worker", folder / "monai.log"
+    with started(settings, python, module, folder, *numbers, log=log) as peer:
         warm, broken = {}, []
         for way, about, bound in WAYS:
             settings.note(f"warming up MONAI, {way}")

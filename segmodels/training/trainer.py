@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,13 +157,17 @@ def fit(
     """
     import keras
 
+    from segmodels.training.adamw import AdamW
+    from segmodels.training.fused_norms import fused_norms
     from segmodels.training.supervised import Supervised
 
-    optimizer = keras.optimizers.AdamW(
+    compiled = _compiled()
+    # XLA fuses the many small operations of Keras' own; without it they are replaced
+    optimizer = (AdamW if compiled is False else keras.optimizers.AdamW)(
         settings.pace.learning_rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
     )
     model = Supervised(network, _of_all_outputs(network, loss))
-    model.compile(optimizer=optimizer, loss=None, jit_compile=_compiled())
+    model.compile(optimizer=optimizer, loss=None, jit_compile=compiled)
     optimizer.build(network.trainable_variables)
     average = None
     if settings.average is not None:
@@ -174,14 +179,17 @@ def fit(
         log.info("going on after step %d of an interrupted training", state.step)
     began = time.monotonic() - state.seconds
     losses: list[float] = []
-    with prefetched(
-        source,
-        batch=settings.batch,
-        augment=augment,
-        seed=settings.seed,
-        done=state.step,
-        threads=settings.threads,
-    ) as batches:
+    with (
+        fused_norms(network) if compiled is False else nullcontext(),
+        prefetched(
+            source,
+            batch=settings.batch,
+            augment=augment,
+            seed=settings.seed,
+            done=state.step,
+            threads=settings.threads,
+        ) as batches,
+    ):
         while not state.stopped and settings.pace.done(state.step, state.seconds) < 1:
             rate = settings.pace.rate(state.step, state.seconds)
             optimizer.learning_rate = rate
