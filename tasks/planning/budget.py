@@ -41,7 +41,7 @@ LABEL_BYTES = 2 * (8 + 12 * 8 + 4 * 8)
 #: A region in the tables, from its labels until it is written (measured).
 REGION_BYTES = 900
 #: Regions that the plan's memory counts on: one in so many pixels, and so many at most.
-REGION_PIXELS, MOST_REGIONS = 1000, 500_000
+REGION_PIXELS, MOST_REGIONS = 1000, 100_000
 #: Runs of two slices, as the scanner keeps them.
 RUN_BYTES = 2 * 32
 
