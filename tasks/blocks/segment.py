@@ -116,7 +116,8 @@ def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
 
 def _sources(plan: Plan, image: Image, canvas: Canvas) -> Iterator[tuple[Index, Source]]:
     """One read for the whole block; if it fails, tile by tile, so that only the bad ones are lost."""
-    tiles = [t for t in canvas.tiles if wanted(plan.grid, t, plan.unread)]
+    unread = plan.unread
+    tiles = [t for t in canvas.tiles if wanted(plan.grid, t, unread)]
     if not tiles:
         return
     try:

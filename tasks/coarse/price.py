@@ -44,11 +44,13 @@ def means_bytes(parameters: Parameters, card: Card, *, workers: int) -> int:
     return (workers + 1) * PIECE * len(card.channels) * PIECE_BYTES
 
 
-def beside_bytes(cost: CoarseCost | None, *, engine: str, info: ImageInfo) -> int:
+def beside_bytes(cost: CoarseCost | None, *, engine: str, info: ImageInfo, processes: int | None) -> int:
     """What the stages take of the memory beside the fine one's own, at most."""
     if cost is None:
         return 0
-    return kept_memory(cost, engine=engine) + _LINE_BYTES * _MOST_ROWS * _line(info.shape)
+    return kept_memory(cost, engine=engine, processes=processes) + _LINE_BYTES * _MOST_ROWS * _line(
+        info.shape
+    )
 
 
 def _line(shape: Index) -> int:
@@ -56,21 +58,28 @@ def _line(shape: Index) -> int:
     return math.prod(shape[-2:]) if len(shape) > 2 else shape[-1]
 
 
-def kept_memory(cost: CoarseCost, *, engine: str) -> int:
-    """What the coarse stage still holds while the fine one runs: its model, and its library if that is another."""
+def kept_memory(cost: CoarseCost, *, engine: str, processes: int | None) -> int:
+    """What the coarse stage still holds while the fine one runs: its model, and its library if that is another.
+
+    Args:
+        cost: Of the coarse stage.
+        engine: Of the fine stage.
+        processes: Workers of a cluster on this machine, which hold it each.
+    """
     second = base_bytes(cost.engine, server=False) - BASE_BYTES["method"] if cost.engine != engine else 0
-    return cost.model + second
+    return max(1, processes or 0) * (cost.model + second)
 
 
-def with_coarse(plan: Plan, cost: CoarseCost, region: Region | None) -> Plan:
+def with_coarse(plan: Plan, cost: CoarseCost, region: Region | None, *, processes: int | None) -> Plan:
     """The plan of a fine stage with its region, and with the price of both stages.
 
     Args:
         plan: Of the fine stage alone.
         cost: Of the coarse stage.
         region: What it found; None if it has not run yet.
+        processes: Workers of a cluster on this machine.
     """
-    own = plan.peak_memory_bytes + kept_memory(cost, engine=plan.engine)
+    own = plan.peak_memory_bytes + kept_memory(cost, engine=plan.engine, processes=processes)
     own += _LINE_BYTES * plan.stitch_rows * _line(plan.grid.shape)
     changes: dict[str, Any] = {
         "peak_memory_bytes": max(own, cost.memory),

@@ -71,7 +71,7 @@ def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost
             cost = region.cost if region is not None else cost
         begun = None if request.force else _begun(root, request, bundle, digest, area)
         engine_name = begun.plan.engine if begun else _engine_name(bundle, request.parameters.engine)
-        beside = beside_bytes(cost, engine=engine_name, info=image.info)
+        beside = beside_bytes(cost, engine=engine_name, info=image.info, processes=request.processes)
         beside += means_bytes(request.parameters, bundle.card, workers=request.workers)
         plan = make_plan(
             image,
@@ -102,7 +102,7 @@ def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost
     named = {"engine": engine.name, "precision": engine.precision, "library": engine.library}
     plan = plan.model_copy(update=named)
     if cost is not None:
-        plan = with_coarse(plan, cost, region)
+        plan = with_coarse(plan, cost, region, processes=request.processes)
     return Built(plan, engine, image.info)
 
 

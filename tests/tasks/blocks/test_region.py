@@ -70,7 +70,7 @@ def network(x):
 @given(
     data=st.data(), blend=st.sampled_from(["gaussian", "constant", "crop"]), classes=st.sampled_from([2, 3])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_inside_the_full_runs_pixels_outside_the_first_class(
     data, blend, classes, array_image, function_engine, make_card, tmp_path_factory
 ):

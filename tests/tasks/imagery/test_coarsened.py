@@ -34,7 +34,11 @@ def test_means_of_valid_pixels(array_image, monkeypatch, shape, factors):
     valid = rng.random(shape) > 0.4
     valid[tuple(slice(f, 2 * f) for f in factors)] = False
     values[~valid] = np.nan
-    image = CoarsenedImage(array_image(values, valid=valid), factors)
+    full = array_image(values, valid=valid)
+    native = (*reversed(shape[-3:]), *shape[:-3])
+    full.info.grid.update(affine=np.eye(4).tolist(), native_shape=native, voxel_mm3=1.0)
+    full.info.grid["spacing"] = [1.0] * len(shape)
+    image = CoarsenedImage(full, factors)
     want, known = mean(values.astype(np.float64), valid, factors)
     whole = image.read(tuple(slice(0, n) for n in image.info.shape))
     assert image.info.shape == known.shape
