@@ -1,4 +1,8 @@
-"""Scores of a network on whole items, read and predicted window by window."""
+"""Scores of a network on whole items, read and predicted window by window.
+
+An item at another spacing than the network's is predicted on the lattice of the network's; the
+probabilities are brought back, linearly, and scored against the item's own truth on its own grid.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ import numpy.typing as npt
 
 from segmodels.metrics import ConfusionMatrix
 from segmodels.normalise import Normaliser
-from segmodels.training.scoring import Run, compiled, predict_codes
-from tasks.datasets.dataset import IGNORE, Dataset, Pair
-from tasks.datasets.pair import open_pair
+from segmodels.training.scoring import Run, compiled, predict_window
+from tasks.datasets.dataset import IGNORE, Dataset
+from tasks.datasets.lattice import LatticePair, Opened, at_spacing
+from tasks.datasets.pair import open_item
+from tasks.datasets.resampling import linear, source_window
 from tasks.datasets.splits import Part
 from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
@@ -37,7 +43,8 @@ class Evaluator:
         normalisers: Per item's id.
         codes: Class codes in the order of the logits.
         ndim: Axes of the model.
-        stride: What its input's sides are multiples of.
+        strides: What its input's sides are multiples of, per axis.
+        spacing: At which it sees items, per axis of the model; None takes each item's own.
         balance_by: A detail of items whose values get scores of their own.
         scratch: Folder for inflated volumes.
     """
@@ -49,12 +56,14 @@ class Evaluator:
         normalisers: Mapping[str, Normaliser],
         codes: Sequence[int],
         ndim: int,
-        stride: int,
+        strides: Sequence[int],
+        spacing: Sequence[float] | None = None,
         balance_by: str | None,
         scratch: Path,
     ) -> None:
         self._dataset, self._normalisers, self._codes = dataset, normalisers, list(codes)
-        self._ndim, self._stride, self._balance_by, self._scratch = ndim, stride, balance_by, scratch
+        self._ndim, self._strides, self._balance_by, self._scratch = ndim, strides, balance_by, scratch
+        self._spacing = spacing
         self._run: tuple[keras.Model, Run] | None = None
 
     def scores(self, network: keras.Model, parts: Sequence[Part], *, score: str) -> dict[str, float]:
@@ -71,7 +80,7 @@ class Evaluator:
         for part in parts:
             group = group_of(part.item, self._balance_by)
             matrix = groups.setdefault(group, ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
-            self._add(matrix, part, network, self._run[1])
+            self._add(matrix, part, self._run[1])
         total = sum(groups.values(), start=ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
         names = [c.name.replace(" ", "_") for c in self._dataset.classes]
         found = {"score": score_of(total, score)}
@@ -81,57 +90,49 @@ class Evaluator:
             found |= {f"{score}_{g or 'other'}": score_of(m, score) for g, m in sorted(groups.items())}
         return found
 
-    def _add(self, matrix: ConfusionMatrix, part: Part, network: keras.Model, run: Run) -> None:
-        pair = open_pair(self._dataset, part.item, scratch=self._scratch)
+    def _add(self, matrix: ConfusionMatrix, part: Part, run: Run) -> None:
+        pair = at_spacing(open_item(self._dataset, part.item, scratch=self._scratch), self._spacing)
+        own = pair.native if isinstance(pair, LatticePair) else pair
+        steps = pair.steps if isinstance(pair, LatticePair) else None
+        codes = np.asarray(self._codes, np.int16)
         try:
-            for core, padded in windows(pair.shape, ndim=self._ndim, box=part.box):
-                self._add_window(matrix, pair, core, padded, part.item.id, network, run)
+            for core, padded in windows(own.shape, ndim=self._ndim, box=part.box, steps=steps):
+                if isinstance(pair, LatticePair):
+                    best = self._from_lattice(pair, core, run)
+                else:
+                    inside = tuple(
+                        slice(c.start - p.start, c.stop - p.start) for c, p in zip(core, padded, strict=True)
+                    )
+                    best = self._logits(pair, padded, run).argmax(axis=-1)[inside]
+                matrix.update(positions_of(own.truth(core), codes), best)
         finally:
             pair.close()
 
-    def _add_window(
-        self,
-        matrix: ConfusionMatrix,
-        pair: Pair,
-        core: tuple[slice, ...],
-        padded: tuple[slice, ...],
-        name: str,
-        network: keras.Model,
-        run: Run,
-    ) -> None:
-        image, valid = pair.image(padded), pair.valid(padded)
-        normalise = self._normalisers[name]
-        flat = image.ndim - 1 > self._ndim  # a slice of a volume
-        shape = image.shape[1 if flat else 0 : -1]
-        tile = [-(-n // self._stride) * self._stride for n in shape]
-        best = predict_codes(
-            network,
-            image[0] if flat else image,
-            normalise=_Masked(normalise, valid[0] if flat else valid),  # type: ignore[arg-type]
-            tile=tile,
-            halo=(0,) * self._ndim,
-            batch=1,
-            run=run,
+    def _logits(self, pair: Opened, window: Window, run: Run) -> npt.NDArray[np.float32]:
+        """``(*window, classes)``."""
+        pixels = pair.pixels(window)
+        x = self._normalisers[pair.item.id](pixels.values, pixels.valid)
+        if x.ndim - 1 > self._ndim:  # a slice of a volume
+            return predict_window(run, x[0], strides=self._strides)[None]
+        return predict_window(run, x, strides=self._strides)
+
+    def _from_lattice(self, pair: LatticePair, core: Window, run: Run) -> npt.NDArray[np.intp]:
+        """The class of an item's own pixels, by the probabilities of the lattice's around them."""
+        back = tuple(1 / step for step in pair.steps)
+        need = source_window(core, pair.shape, back)
+        halo = (0,) * (len(core) - self._ndim) + (_HALO[self._ndim],) * self._ndim
+        padded = tuple(
+            slice(max(s.start - h, 0), min(s.stop + h, n))
+            for s, h, n in zip(need, halo, pair.shape, strict=True)
         )
-        best = best[None] if flat else best
-        inside = tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(core, padded, strict=True))
-        truth = pair.truth(core)
-        codes = np.asarray(self._codes, np.int16)
-        matrix.update(positions_of(truth, codes), best[inside])
-
-
-class _Masked:
-    """A normaliser that puts 0 where nothing was measured."""
-
-    def __init__(self, normalise: Normaliser, valid: npt.NDArray[np.bool_]) -> None:
-        self._normalise, self._valid = normalise, valid
-
-    def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return self._normalise(values, self._valid)
+        logits = self._logits(pair, padded, run)
+        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        return linear(shares, core, pair.shape, back, padded).argmax(axis=-1)
 
 
 def windows(
-    shape: Sequence[int], *, ndim: int, box: Window | None = None
+    shape: Sequence[int], *, ndim: int, box: Window | None = None, steps: Sequence[float] | None = None
 ) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Windows that cover a shape once, or a box of it, each with the wider one that is read for it.
 
@@ -139,9 +140,12 @@ def windows(
         shape: Of an item, three axes or two.
         ndim: Axes of the model; a 2-D model goes through a volume slice by slice.
         box: What is covered; context comes from around it too.
+        steps: Pixels of the item per pixel that the model sees; where that is below one, windows are
+            as much smaller.
     """
     box = box or tuple(slice(0, n) for n in shape)
-    chunk = (1,) * (len(shape) - ndim) + (_CHUNK[ndim],) * ndim
+    finer = [min(1.0, s) for s in (steps or (1.0,) * len(shape))][len(shape) - ndim :]
+    chunk = (1,) * (len(shape) - ndim) + tuple(max(1, int(_CHUNK[ndim] * s)) for s in finer)
     halo = (0,) * (len(shape) - ndim) + (_HALO[ndim],) * ndim
     starts = itertools.product(*(range(b.start, b.stop, c) for b, c in zip(box, chunk, strict=True)))
     found = []

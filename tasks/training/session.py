@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segmodels.normalise import Normaliser, make_normaliser
+from segmodels.normalise import Normaliser
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
 from tasks.errors import UsageError
@@ -32,6 +32,10 @@ def said(part: Part) -> str:
     return f"{part.item.id}[{','.join(f'{s.start}:{s.stop}' for s in part.box)}]"
 
 
+def _by(sizes: Sequence[int]) -> str:
+    return " × ".join(map(str, sizes))
+
+
 class Session:
     """One training, from the survey of the items to the bundle.
 
@@ -53,7 +57,7 @@ class Session:
 
     def run(self, *, command: str, score_test: bool) -> TrainResult:
         """Trains, scores and writes the bundle."""
-        from segmodels.registry import stride
+        from segmodels.registry import stride, strides
         from segmodels.training.loop import seed_everything
         from tasks.training.evaluate import Evaluator
 
@@ -63,22 +67,37 @@ class Session:
         names = {"train": split.train, "val": split.val, "test": split.test}
         self._write("split.json", json.dumps({k: [said(p) for p in v] for k, v in names.items()}, indent=1))
         self._progress.stage("looking at the items")
-        seen = {item.id: survey(self._dataset, item, scratch=self._scratch) for item in split.items}
-        card = make_card(config, self._dataset, split, seen, key=self._key, command=command)
-        normalisers = {name: make_normaliser(card, s.histograms) for name, s in seen.items()}
+        seen = {
+            item.id: survey(
+                self._dataset,
+                item,
+                normalise=config.normalise,
+                spacing=config.spacing,
+                scratch=self._scratch,
+            )
+            for item in split.items
+        }
+        # what no card can say is refused before the training, not after it
+        make_card(config, self._dataset, split, seen, key=self._key, command=command)
+        normalisers = {name: s.normaliser for name, s in seen.items()}
         seed_everything(config.seed)
         network = self._network(config.precision)
-        unit = stride(network)
-        if any(n % unit for n in (*config.patch, *card.tile)):
+        unit, per_axis = stride(network), strides(network)
+        if any(n % s for n, s in zip(config.patch, per_axis, strict=True)):
             raise UsageError(
-                f"patch and tile must be multiples of the network's stride {unit}, not {config.patch}, {card.tile}"
+                f"patch: {_by(config.patch)} must be multiples of the network's strides {_by(per_axis)}"
+            )
+        if any(n % unit for n in config.tile or ()):
+            raise UsageError(
+                f"tile: {_by(config.tile or ())} must be multiples of the network's stride {unit}"
             )
         evaluator = Evaluator(
             self._dataset,
             normalisers=normalisers,
             codes=self._codes,
             ndim=len(config.patch),
-            stride=unit,
+            strides=per_axis,
+            spacing=config.spacing,
             balance_by=config.data.balance_by,
             scratch=self._scratch,
         )
@@ -142,6 +161,7 @@ class Session:
                 items,
                 normalisers=normalisers,
                 patch=config.patch,
+                spacing=config.spacing,
                 seed=config.seed,
                 codes=self._codes,
                 balance_by=config.data.balance_by if balanced else None,
