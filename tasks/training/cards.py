@@ -14,6 +14,10 @@ from tasks.training.config import Config
 from tasks.training.items import Seen, Split
 
 
+#: Of a training at one spacing, where its scores come from.
+_SCORED = "on each item's own grid: probabilities at the spacing are brought back linearly"
+
+
 def make_card(
     config: Config,
     dataset: Dataset,
@@ -61,6 +65,7 @@ def make_card(
         "patch": list(config.patch),
         "batch": config.batch,
         "precision": config.precision,
+        **({} if config.spacing is None else {"spacing": list(config.spacing), "scored": _SCORED}),
         **(trained or {}),
     }
     known = {k: str(dataset.details[k]) for k in ("name", "licence", "reference") if dataset.details.get(k)}

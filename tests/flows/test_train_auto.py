@@ -58,6 +58,7 @@ def test_a_plan_is_trained_and_its_model_runs(segflow, tmp_path: Path) -> None: 
     assert ran.answer["scores"]["mean_dice_validation"] > 0.7
     card = load_bundle(ran.answer["bundle"]).card
     assert card.spacing == tuple(config["spacing"])
+    assert card.training.details["scored"].startswith("on each item's own grid")
 
     for name, spacing, code in (("same", (3.0, 1.0, 1.0), 0), ("other", (5.0, 1.0, 1.0), 5)):
         image = tmp_path / f"{name}.nii.gz"
