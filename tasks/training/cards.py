@@ -13,7 +13,6 @@ from tasks.errors import UsageError
 from tasks.training.config import Config
 from tasks.training.items import Seen, Split
 
-
 #: Of a training at one spacing, where its scores come from.
 _SCORED = "on each item's own grid: probabilities at the spacing are brought back linearly"
 
