@@ -146,8 +146,14 @@ class Session:
         return WeightedSum(terms, weights=[term.weight for term in self._config.loss])
 
     def _tiles(
-        self, items: Sequence[Part], normalisers: Mapping[str, Normaliser], *, balanced: bool
+        self,
+        items: Sequence[Part],
+        normalisers: Mapping[str, Normaliser],
+        *,
+        balanced: bool,
+        unit: int = 1,
     ) -> Tiles:
+        """Tiles of the patch, or of one whose sides are multiples of ``unit``."""
         config = self._config
         codes = {c.name: c.code for c in self._dataset.classes}
         for name in config.data.focus or {}:
@@ -160,7 +166,7 @@ class Session:
                 self._dataset,
                 items,
                 normalisers=normalisers,
-                patch=config.patch,
+                patch=tuple(-(-n // unit) * unit for n in config.patch),
                 spacing=config.spacing,
                 seed=config.seed,
                 codes=self._codes,
@@ -243,7 +249,8 @@ class Session:
             trained={"steps": trained.steps, "minutes": round(trained.minutes, 1)},
             stride=unit,
         )
-        tiles = self._tiles(split.val, normalisers, balanced=False)
+        # a network that leaves a thick axis alone takes patches that no card's tile could be
+        tiles = self._tiles(split.val, normalisers, balanced=False, unit=unit)
         golden, _ = tiles.draw()
         tiles.close()
         return write_bundle(
