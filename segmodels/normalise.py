@@ -73,11 +73,20 @@ class Normaliser:
 
 
 def make_normaliser(card: Card, statistics: Sequence[ChannelStatistics]) -> Normaliser:
-    """Freezes the card's normalisation with one image's statistics.
+    """Freezes the card's normalisation with one image's statistics."""
+    return freeze(card.normalise, statistics)
+
+
+def freeze(normalise: Sequence[Normalise], statistics: Sequence[ChannelStatistics]) -> Normaliser:
+    """Freezes a normalisation with the statistics of one image's channels.
 
     A channel without spread (constant, or empty) gets scale 1 rather than a division by zero.
+
+    Args:
+        normalise: One entry for all channels, or one per channel.
+        statistics: Per channel.
     """
-    kinds = card.normalise * len(card.channels) if len(card.normalise) == 1 else card.normalise
+    kinds = list(normalise) * len(statistics) if len(normalise) == 1 else normalise
     rows = [_freeze(k, s) for k, s in zip(kinds, statistics, strict=True)]
     low, high, offset, scale = zip(*rows, strict=True)
     return Normaliser(low, high, offset, scale)

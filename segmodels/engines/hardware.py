@@ -24,6 +24,15 @@ def cpu_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & set(_cpu_field("flags").split()))
 
 
+def trains_in_bfloat16() -> bool:
+    """Whether mixed bfloat16 is the faster way to train here: on every GPU, or on the CPU where there is none."""
+    if not has_nvidia():
+        return cpu_bfloat16()
+    found = _ask_gpus("compute_cap")
+    # tensor cores take bfloat16 from compute capability 8.0 on
+    return bool(found) and all(float(c) >= 8.0 for c in found)
+
+
 def cpu_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -38,10 +47,14 @@ def has_nvidia() -> bool:
 
 def gpu_names() -> tuple[str, ...]:
     """The NVIDIA GPUs of this machine by name, in the driver's order; empty if there is none."""
+    return _ask_gpus("name")
+
+
+def _ask_gpus(field: str) -> tuple[str, ...]:
     tool = shutil.which("nvidia-smi")
     if tool is None or not has_nvidia():
         return ()
-    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    command = [tool, f"--query-gpu={field}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except subprocess.TimeoutExpired:

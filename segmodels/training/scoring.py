@@ -76,6 +76,26 @@ def predict_codes(
     return codes[tuple(slice(0, n) for n in spatial)]
 
 
+def predict_window(
+    run: Run, x: npt.NDArray[np.float32], *, strides: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """Logits of one window as a single tile, mirrored at its ends up to what the network takes.
+
+    Args:
+        run: From :func:`compiled`.
+        x: ``(*spatial, channels)``, normalised.
+        strides: What the tile's sides are multiples of, per axis.
+
+    Returns:
+        ``(*spatial, classes)``.
+    """
+    spatial = x.shape[:-1]
+    padded = np.pad(
+        x, [*((0, -n % s) for n, s in zip(spatial, strides, strict=True)), (0, 0)], mode="symmetric"
+    )
+    return run(padded[None])[0][tuple(slice(0, n) for n in spatial)]
+
+
 def compiled(model: keras.Model) -> Run:
     """The model's first output as a compiled call; on TensorFlow ``predict`` would copy more than it computes."""
     import keras

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.datasets.dataset import Dataset
-from tasks.datasets.pair import OpenPair, open_item
+from tasks.datasets.lattice import Opened, open_at
 from tasks.datasets.splits import Part
 from tasks.imagery.protocol import Pixels, Window
 
@@ -40,14 +40,24 @@ class PairCache:
         scratch: Folder for inflated volumes.
         limit: Bytes of whole items that may be held; an item larger than an eighth of it is never
             held whole.
+        spacing: At which items are read; None takes theirs.
     """
 
-    def __init__(self, dataset: Dataset, parts: Sequence[Part], *, scratch: Path, limit: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        parts: Sequence[Part],
+        *,
+        scratch: Path,
+        limit: int,
+        spacing: Sequence[float] | None = None,
+    ) -> None:
         self._dataset, self._parts, self._scratch, self._limit = dataset, parts, scratch, limit
+        self._spacing = spacing
         self._lock = threading.Lock()
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._open: OrderedDict[str, OpenPair] = OrderedDict()
-        self._retired: list[OpenPair] = []
+        self._open: OrderedDict[str, Opened] = OrderedDict()
+        self._retired: list[Opened] = []
         self._bytes = 0
 
     @property
@@ -56,7 +66,7 @@ class PairCache:
         return self._bytes
 
     def read(self, number: int, window: Window) -> tuple[Pixels, npt.NDArray[np.int16]]:
-        """Pixels and truth of a window inside part ``number``'s item."""
+        """Pixels and truth of a window inside part ``number``'s item, in pixels of the spacing."""
         item = self._parts[number].item
         key = f"{item.id}\0{item.images[0]}"
         with self._lock:
@@ -83,11 +93,12 @@ class PairCache:
         for pair in pairs:
             pair.close()
 
-    def _pair(self, key: str, number: int) -> OpenPair:
+    def _pair(self, key: str, number: int) -> Opened:
         with self._lock:
             pair = self._open.get(key)
             if pair is None:
-                pair = open_item(self._dataset, self._parts[number].item, scratch=self._scratch)
+                item = self._parts[number].item
+                pair = open_at(self._dataset, item, spacing=self._spacing, scratch=self._scratch)
                 self._open[key] = pair
             self._open.move_to_end(key)
             if len(self._open) > _OPEN:

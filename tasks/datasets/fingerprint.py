@@ -90,11 +90,13 @@ class Fingerprint(BaseModel):
         smallest_shape: Per axis.
         largest_shape: Per axis.
         spacing: Median per axis (mm or m); None where items do not say.
+        extent: Median length per axis (mm or m); None where items do not say.
         finest_tenth: The 10-percent percentile of the spacing per axis.
         spacing_varies: Whether any item is more than 2 % off the median.
         channels: In order.
         classes: Names in the order of their codes.
-        shares: Share of the known pixels that each class has.
+        shares: Share that each class has of all that is known: of the area or volume where items state their
+            spacing, else of the pixels.
         seen: Share of the pixels that was looked at.
     """
 
@@ -108,6 +110,7 @@ class Fingerprint(BaseModel):
     smallest_shape: tuple[int, ...]
     largest_shape: tuple[int, ...]
     spacing: tuple[float, ...] | None
+    extent: tuple[float, ...] | None = None
     finest_tenth: tuple[float, ...] | None
     spacing_varies: bool
     channels: tuple[ChannelPrint, ...]
@@ -153,16 +156,21 @@ def take_fingerprint(
     dtype = dtypes[0] if len(set(dtypes)) == 1 else np.dtype(np.float32)
     names = [c.name for c in dataset.channels]
     channels = [_Channel(name, dtype) for name in names]
-    counts: Counter[int] = Counter()
+    codes = [card.code for card in dataset.classes]
+    # of pixels of different sizes a large one counts more
+    sizes = np.ones(len(parts)) if spacings is None else np.prod(spacings, axis=1)
+    counts = dict.fromkeys(codes, 0.0)
     seen = 0
-    for part in parts:
+    for part, size in zip(parts, sizes / np.median(sizes), strict=True):
         pair = open_item(dataset, part.item, scratch=scratch)
+        found: Counter[int] = Counter()
         try:
-            seen += _look(pair, part, channels, counts, dataset.classes[0].code, every, dtype)
+            seen += _look(pair, part, channels, found, dataset.classes[0].code, every, dtype)
         finally:
             pair.close()
-    codes = [card.code for card in dataset.classes]
-    known = max(1, sum(counts[code] for code in codes))
+        for code in codes:
+            counts[code] += found[code] * float(size)
+    known = sum(counts.values()) or 1.0
     prints = tuple(
         _channel_print(channel, card.units, dtype)
         for channel, card in zip(channels, dataset.channels, strict=True)
@@ -177,6 +185,9 @@ def take_fingerprint(
         smallest_shape=tuple(int(v) for v in np.min(shapes, axis=0)),
         largest_shape=tuple(int(v) for v in np.max(shapes, axis=0)),
         spacing=spacing,
+        extent=None
+        if spacings is None
+        else tuple(float(v) for v in np.median(np.array(shapes) * spacings, axis=0)),
         finest_tenth=None
         if spacings is None
         else tuple(float(v) for v in np.percentile(spacings, 10, axis=0)),

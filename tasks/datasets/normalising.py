@@ -76,7 +76,7 @@ def class_weights(f: Fingerprint) -> tuple[tuple[float, ...], str, str, str]:
 def _ct(c: ChannelPrint) -> Normalise:
     look = c.foreground if c.foreground.count else c.all
     low, high = _ordered(look.p0_5, look.p99_5)
-    return NormaliseWindow(low=low, high=high, offset=look.mean, divisor=look.std or 1.0)
+    return NormaliseWindow(low=low, high=high, offset=round(look.mean, 4), divisor=round(look.std, 4) or 1.0)
 
 
 def _window(c: ChannelPrint) -> Normalise:

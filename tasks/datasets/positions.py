@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.datasets.dataset import Dataset
-from tasks.datasets.pair import OpenPair, open_item
+from tasks.datasets.lattice import Opened, bytes_per_value, open_at, window_of
 from tasks.datasets.splits import Part
 from tasks.datasets.windows import bands_of
 from tasks.imagery.protocol import Window
@@ -28,12 +28,12 @@ class ClassPositions:
         places: Per class code ``(n, 1 + ndim)`` int32: number of the part, then the position in its
             item. A uniform sample of all the class's pixels, or all of them if they are few.
         counts: Per class code, pixels in all parts.
-        shapes: Of each part's item.
+        boxes: Each part's window, in the same pixels.
     """
 
     places: dict[int, npt.NDArray[np.int32]]
     counts: dict[int, int]
-    shapes: tuple[tuple[int, ...], ...]
+    boxes: tuple[Window, ...]
 
 
 class _Reservoir:
@@ -72,6 +72,7 @@ def find_positions(
     parts: Sequence[Part],
     *,
     scratch: Path,
+    spacing: Sequence[float] | None = None,
     seed: int = 0,
     per_class: int = PER_CLASS,
 ) -> ClassPositions:
@@ -83,6 +84,7 @@ def find_positions(
         dataset: Where the parts belong.
         parts: Items or boxes of items.
         scratch: Folder for inflated volumes.
+        spacing: All items are looked at with this spacing, so that pixels count alike; None takes theirs.
         seed: Of the sample.
         per_class: Most positions kept of a class.
 
@@ -91,26 +93,25 @@ def find_positions(
     """
     codes = [card.code for card in dataset.classes]
     kept = {code: _Reservoir(per_class, dataset.ndim) for code in codes}
-    shapes = []
+    boxes = []
     for number, part in enumerate(parts):
-        pair = open_item(dataset, part.item, scratch=scratch)
+        pair = open_at(dataset, part.item, spacing=spacing, scratch=scratch)
         try:
-            shapes.append(pair.shape)
-            _look(pair, number, part, kept, seed)
+            boxes.append(window_of(pair, part.box))
+            _look(pair, number, boxes[-1], kept, seed)
         finally:
             pair.close()
     return ClassPositions(
         places={code: r.places for code, r in kept.items()},
         counts={code: r.count for code, r in kept.items()},
-        shapes=tuple(shapes),
+        boxes=tuple(boxes),
     )
 
 
-def _look(pair: OpenPair, number: int, part: Part, kept: dict[int, _Reservoir], seed: int) -> None:
-    box = part.box or tuple(slice(0, n) for n in pair.shape)
+def _look(pair: Opened, number: int, box: Window, kept: dict[int, _Reservoir], seed: int) -> None:
     inner = tuple(s.stop - s.start for s in box)
-    name = zlib.crc32(part.item.id.encode())
-    for window in bands_of(inner, pair.channels, pair.dtype.itemsize):
+    name = zlib.crc32(pair.item.id.encode())
+    for window in bands_of(inner, pair.channels, bytes_per_value(pair)):
         moved = tuple(slice(w.start + b.start, w.stop + b.start) for w, b in zip(window, box, strict=True))
         truth = pair.truth(moved).reshape(-1)
         rng = np.random.default_rng([seed, name, number, moved[0].start])

@@ -16,7 +16,6 @@ from segmodels.normalise import Normaliser
 from tasks.datasets.cache import PairCache
 from tasks.datasets.dataset import IGNORE, Dataset, DatasetItem
 from tasks.datasets.positions import ClassPositions, find_positions
-from tasks.datasets.resampling import resample_tile, source_window
 from tasks.datasets.splits import Part
 from tasks.errors import InputError
 
@@ -41,11 +40,11 @@ class StreamingSampler:
             uniformly, a part in proportion to its pixels. None gives every class but the first
             an equal part of one half. A class that no part holds gives its share back.
         spacing: Resample to this (mm or m per axis): image linearly, truth to the nearest. None reads
-            pixels as they are; so is an item that states no spacing.
+            pixels as they are; so is an item that states no spacing, or has this one within 2 %.
         normalise: The item's frozen normalisation; None gives values in the file's units.
         seed: Of everything random.
         cache_bytes: Of small items held whole.
-        positions: From an earlier pass over the same parts.
+        positions: From an earlier pass over the same parts at the same spacing.
 
     Raises:
         InputError: A part cannot be read, or there are none.
@@ -71,18 +70,15 @@ class StreamingSampler:
         if len(tile) != dataset.ndim:
             raise ValueError(f"a tile of {dataset.ndim} axes is needed, not {tuple(tile)}")
         self._tile, self._parts, self._seed = tuple(tile), tuple(parts), seed
-        self.positions = positions or find_positions(dataset, parts, scratch=scratch, seed=seed)
-        self._boxes = [
-            tuple((0, n) for n in shape) if part.box is None else tuple((s.start, s.stop) for s in part.box)
-            for part, shape in zip(parts, self.positions.shapes, strict=True)
-        ]
-        volumes = np.array([np.prod([b - a for a, b in box], dtype=float) for box in self._boxes])
+        self.positions = positions or find_positions(
+            dataset, parts, scratch=scratch, spacing=spacing, seed=seed
+        )
+        # boxes, places and tiles are all in pixels of the spacing
+        self._boxes = self.positions.boxes
+        volumes = np.array([np.prod([s.stop - s.start for s in box], dtype=float) for box in self._boxes])
         self._share = volumes / volumes.sum()
         self._balance = self._shares(dataset, balance)
-        self._cache = PairCache(dataset, parts, scratch=scratch, limit=cache_bytes)
-        self._dataset, self._scratch = dataset, scratch
-        self._spacing = None if spacing is None else tuple(spacing)
-        self._steps: dict[int, tuple[float, ...]] = {}
+        self._cache = PairCache(dataset, parts, scratch=scratch, limit=cache_bytes, spacing=spacing)
         self._normalise = normalise
         self._normalisers: dict[int, Normaliser] = {}
         self.count = 0
@@ -106,20 +102,17 @@ class StreamingSampler:
         """The tile of this number; may be called from several threads."""
         rng = np.random.default_rng([self._seed, number])
         part, centre = self._place(rng)
-        step = self._step(part)
-        box = self._boxes[part]
-        # sizes and positions on the lattice of the tile's own spacing
-        sizes = [max(1, round((b - a) / s)) for (a, b), s in zip(box, step, strict=True)]
         corner = []
-        for axis, (size, tile) in enumerate(zip(sizes, self._tile, strict=True)):
+        for axis, (cut, tile) in enumerate(zip(self._boxes[part], self._tile, strict=True)):
+            size = cut.stop - cut.start
             if size <= tile:
-                corner.append(-int(rng.integers(tile - size + 1)))
+                corner.append(cut.start - int(rng.integers(tile - size + 1)))
             elif centre is None:
-                corner.append(int(rng.integers(size - tile + 1)))
+                corner.append(cut.start + int(rng.integers(size - tile + 1)))
             else:
-                at = int((centre[axis] - box[axis][0]) / step[axis]) - int(rng.integers(tile))
-                corner.append(min(max(at, 0), size - tile))
-        return self._cut(part, tuple(corner), tuple(sizes), step)
+                at = int(centre[axis]) - int(rng.integers(tile))
+                corner.append(min(max(at, cut.start), cut.stop - tile))
+        return self._cut(part, corner)
 
     def close(self) -> None:
         """Gives files and memory back."""
@@ -147,36 +140,16 @@ class StreamingSampler:
             u -= share
         return int(rng.choice(len(self._share), p=self._share)), None
 
-    def _step(self, part: int) -> tuple[float, ...]:
-        """Source pixels per tile pixel and axis."""
-        if self._spacing is None:
-            return (1.0,) * len(self._tile)
-        if part not in self._steps:
-            from tasks.datasets.pair import open_item
-
-            pair = open_item(self._dataset, self._parts[part].item, scratch=self._scratch)
-            have = pair.spacing
-            pair.close()
-            wanted = self._spacing
-            self._steps[part] = (
-                (1.0,) * len(wanted)
-                if have is None
-                else tuple(w / h for w, h in zip(wanted, have, strict=True))
-            )
-        return self._steps[part]
-
-    def _cut(
-        self, part: int, corner: tuple[int, ...], sizes: tuple[int, ...], step: tuple[float, ...]
-    ) -> Tile:
-        inner = [(max(0, c), min(n, c + t)) for c, n, t in zip(corner, sizes, self._tile, strict=True)]
-        box = self._boxes[part]
-        window = source_window(inner, box, step)
-        pixels, truth = self._cache.read(part, window)
+    def _cut(self, part: int, corner: Sequence[int]) -> Tile:
+        inner = [
+            (max(cut.start, c), min(cut.stop, c + t))
+            for c, cut, t in zip(corner, self._boxes[part], self._tile, strict=True)
+        ]
+        pixels, labels = self._cache.read(part, tuple(slice(a, b) for a, b in inner))
         if self._normalise is None:
             image = np.where(pixels.valid[..., None], pixels.values, 0).astype(np.float32)
         else:
             image = self._normaliser(part)(pixels.values, pixels.valid)
-        image, labels = resample_tile(image, truth, inner, box, step, window)
         pad = [(a - c, c + t - b) for (a, b), c, t in zip(inner, corner, self._tile, strict=True)]
         if any(before or after for before, after in pad):
             image = np.pad(image, [*pad, (0, 0)], mode="reflect")

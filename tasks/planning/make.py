@@ -10,6 +10,7 @@ from segmodels.bundles.card import Card
 from segmodels.methods.base import BaseMethod
 from segmodels.normalise import make_normaliser
 from tasks.errors import InputError
+from tasks.evaluation.grids import spacing_of
 from tasks.imagery.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.planning.fitting import fit, limits_of
@@ -181,15 +182,22 @@ def out_of_range(card: Card, statistics: list[ChannelHistogram]) -> tuple[str, .
 
 
 def other_spacing(card: Card, info: ImageInfo) -> tuple[str, ...]:
-    """A sentence if the volume's spacing is not what the model was made for."""
-    if card.spacing is None or info.field != "medical":
+    """A sentence if the image's spacing is known and not what the model was made for."""
+    if card.spacing is None:
         return ()
-    have = [float(v) for v in info.grid["spacing"]][-len(card.spacing) :]
+    if info.field == "medical":
+        have = tuple(float(v) for v in info.grid["spacing"])[-len(card.spacing) :]
+        what, unit, axes = "voxels", "mm", "(z, y, x)"
+    else:
+        have, unit = spacing_of(info, axes=len(card.spacing))
+        what, axes = "pixels", "(y, x)"
+        if unit == "pixels":
+            return ()
     if all(abs(h - w) <= SPACING_TOLERANCE * w for h, w in zip(have, card.spacing, strict=True)):
         return ()
     return (
-        f"voxels are {_by(have)} mm (z, y, x) but model {card.name} was made for {_by(card.spacing)} mm: "
-        f"resample the volume, or expect worse results",
+        f"{what} are {_by(have)} {unit} {axes} but model {card.name} was made for {_by(card.spacing)} {unit}: "
+        f"resample the {'volume' if what == 'voxels' else 'raster'}, or expect worse results",
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Losses that take weights per class.
 _WEIGHED = ("cross_entropy", "dice_cross_entropy")
+#: Keys of a configuration that the plan knows by the same name.
+_AS_THEY_ARE = ("patch", "spacing", "batch", "steps", "normalise", "augment", "precision")
 
 
 def draft_config(path: Path, *, memory: int) -> str:
@@ -31,6 +33,7 @@ def draft_config(path: Path, *, memory: int) -> str:
         InputError: The data set cannot be read.
         UsageError: No training fits into the memory.
     """
+    from segmodels.engines.hardware import trains_in_bfloat16
     from tasks.datasets.fingerprint import take_fingerprint
     from tasks.datasets.plan import plan_training
 
@@ -39,7 +42,8 @@ def draft_config(path: Path, *, memory: int) -> str:
         dataset = open_dataset(path, scratch=scratch)
         split = split_items(dataset, Data(), seed=0, scratch=scratch)
         fingerprint = take_fingerprint(dataset, split.train, scratch=scratch)
-    return config_text(plan_training(fingerprint, memory_bytes=memory), dataset)
+    plan = plan_training(fingerprint, memory_bytes=memory, bfloat16=trains_in_bfloat16())
+    return config_text(plan, dataset)
 
 
 def config_text(plan: TrainingPlan, dataset: Dataset) -> str:
@@ -48,7 +52,6 @@ def config_text(plan: TrainingPlan, dataset: Dataset) -> str:
 
     weights = [round(float(w), 4) for w in plan.class_weights]
     weighed = plan.loss in _WEIGHED and len(set(weights)) > 1
-    axes = list(range(plan.ndim))
     content: dict[str, Any] = {
         "name": re.sub(r"[^a-z0-9._-]+", "-", dataset.root.name.lower()).strip("-._") or "model",
         "description": "",
@@ -60,10 +63,10 @@ def config_text(plan: TrainingPlan, dataset: Dataset) -> str:
         "batch": plan.batch,
         "steps": plan.steps,
         "normalise": [n.model_dump(mode="json") for n in plan.normalise],
-        "augment": [{"kind": "flip", "axes": axes}, {"kind": "affine"}, {"kind": "tint", "gain": 0.1, "offset": 0.05}],
+        "augment": list(plan.augment),
         "loss": [{"kind": plan.loss, **({"options": {"class_weights": weights}} if weighed else {})}],
         "optimiser": {"learning_rate": plan.learning_rate},
-        "precision": "float32",
+        "precision": plan.precision,
         "average": 0.998,
         "seed": 0,
         "every": max(1, min(500, plan.steps // 10)),
@@ -75,14 +78,12 @@ def config_text(plan: TrainingPlan, dataset: Dataset) -> str:
         "licence": "Of the weights: yours to say.",
         "data": "Where the data set names no validation split, a fifth of its training items is held out.",
         "model": " ".join(plan.reasons[k] for k in ("architecture", "options") if k in plan.reasons),
-        "augment": "Remove what your images cannot be: letters, for example, are never mirrored.",
         "loss": " ".join(plan.reasons[k] for k in ("loss", "class_weights") if k in plan.reasons),
-        "precision": "mixed_bfloat16 is two to three times as fast on processors with AMX and on GPUs.",
-        **{k: v for k, v in plan.reasons.items() if k in ("patch", "spacing", "batch", "steps", "normalise")},
+        **{k: v for k, v in plan.reasons.items() if k in _AS_THEY_ARE},
     }
     if plan.spacing is not None:
         comments["spacing"] = (
-            f"{comments.get('spacing', '')} Items are not resampled while training: bring them to this spacing first."
+            f"{comments.get('spacing', '')} Others are sampled linearly while training, their masks to the nearest."
         )
     if "learning_rate" in plan.reasons:
         comments["optimiser"] = plan.reasons["learning_rate"]

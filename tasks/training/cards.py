@@ -13,6 +13,9 @@ from tasks.errors import UsageError
 from tasks.training.config import Config
 from tasks.training.items import Seen, Split
 
+#: Of a training at one spacing, where its scores come from.
+_SCORED = "on each item's own grid: probabilities at the spacing are brought back linearly"
+
 
 def make_card(
     config: Config,
@@ -46,10 +49,6 @@ def make_card(
         raise UsageError("postprocess: this version's cards have no post-processing; remove the key")
     extra = {} if config.postprocess is None else {"postprocess": config.postprocess}
     channels = _channels(dataset, split, seen)
-    if len(config.normalise) not in (1, len(channels)):
-        raise UsageError(
-            f"normalise: give one entry or one for each of the {len(channels)} channels, not {len(config.normalise)}"
-        )
     trained_on = {part.item.id for part in split.train}
     counts = sum(seen[name].labels for name in sorted(trained_on))
     share = np.asarray(counts) / max(int(np.sum(counts)), 1)
@@ -65,6 +64,7 @@ def make_card(
         "patch": list(config.patch),
         "batch": config.batch,
         "precision": config.precision,
+        **({} if config.spacing is None else {"spacing": list(config.spacing), "scored": _SCORED}),
         **(trained or {}),
     }
     known = {k: str(dataset.details[k]) for k in ("name", "licence", "reference") if dataset.details.get(k)}
@@ -75,7 +75,7 @@ def make_card(
         classes=dataset.classes,
         channels=channels,
         normalise=config.normalise,
-        tile=config.tile or tuple(2 * n for n in config.patch),
+        tile=config.tile or tuple(-(-2 * n // stride) * stride for n in config.patch),
         overlap=config.overlap,
         stride=stride,
         padding=config.padding,
@@ -94,16 +94,13 @@ def make_card(
 
 
 def _channels(dataset: Dataset, split: Split, seen: Mapping[str, Seen]) -> tuple[ChannelCard, ...]:
-    histograms = [seen[name].histograms for name in sorted({part.item.id for part in split.train})]
-    named = dataset.channels or tuple(ChannelCard(name=f"channel {i + 1}") for i in range(len(histograms[0])))
+    ranges = [seen[name].ranges for name in sorted({part.item.id for part in split.train})]
+    named = dataset.channels or tuple(ChannelCard(name=f"channel {i + 1}") for i in range(len(ranges[0])))
     found = []
     for c, channel in enumerate(named):
-        values = [h[c].values for h in histograms if len(h[c].values)]
+        values = [some for r in ranges if (some := r[c]) is not None]
         limits = {"minimum": channel.minimum, "maximum": channel.maximum}
         if values:
-            limits = {
-                "minimum": float(min(v[0] for v in values)),
-                "maximum": float(max(v[-1] for v in values)),
-            }
+            limits = {"minimum": min(low for low, _ in values), "maximum": max(high for _, high in values)}
         found.append(channel.model_copy(update=limits))
     return tuple(found)

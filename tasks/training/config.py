@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -80,7 +80,8 @@ class Config(_Strict):
         licence: Of the weights, for its card.
         notes: For its card: what a reader must know of the data.
         patch: Training tile, one size per axis of the model, slowest first.
-        spacing: Of the pixels that the model is made for (mm or m), for its card; items are not resampled.
+        spacing: Of the pixels that the model sees (mm or m per axis), and of its card: items are resampled to it
+            unless they have it within 2 %; null takes each as it is.
         batch: Tiles a batch.
         steps: Batches in all; or
         minutes: time in all, validations included, which no two runs spend alike.
@@ -95,7 +96,7 @@ class Config(_Strict):
         keep: Weights of the best validation, or the last.
         score: What is better: mean IoU, mean Dice, or the IoU of everything but the first class.
         classes: Other names, codes and colours than the data set's.
-        tile: Of the bundle, for prediction; the patch doubled by default.
+        tile: Of the bundle, for prediction; by default the patch doubled, up to what the stride divides.
         overlap: Of the bundle.
         padding: Of the bundle.
         postprocess: Of the bundle, as its card wants it.
@@ -108,7 +109,7 @@ class Config(_Strict):
     data: Data = Data()
     model: Model = Model()
     patch: tuple[int, ...] = Field(min_length=2, max_length=3)
-    spacing: tuple[float, ...] | None = None
+    spacing: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     batch: int = Field(default=8, ge=1)
     steps: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)

@@ -1,4 +1,8 @@
-"""Scores of a network on whole items, read and predicted window by window."""
+"""Scores of a network on whole items, read and predicted window by window.
+
+An item at another spacing than the network's is predicted on the lattice of the network's; the
+probabilities are brought back, linearly, and scored against the item's own truth on its own grid.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,11 @@ import numpy.typing as npt
 
 from segmodels.metrics import ConfusionMatrix
 from segmodels.normalise import Normaliser
-from segmodels.training.scoring import Run, compiled, predict_codes
-from tasks.datasets.dataset import IGNORE, Dataset, Pair
-from tasks.datasets.pair import open_pair
+from segmodels.training.scoring import Run, compiled, predict_window
+from tasks.datasets.dataset import IGNORE, Dataset
+from tasks.datasets.lattice import LatticePair, Opened, at_spacing
+from tasks.datasets.pair import open_item
+from tasks.datasets.resampling import linear, source_window
 from tasks.datasets.splits import Part
 from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
@@ -61,7 +67,7 @@ class Example:
     image: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
     truth: npt.NDArray[np.int16]
-    predicted: npt.NDArray[np.uint8]
+    predicted: npt.NDArray[np.intp]
 
 
 class Evaluator:
@@ -72,7 +78,8 @@ class Evaluator:
         normalisers: Per item's id.
         codes: Class codes in the order of the logits.
         ndim: Axes of the model.
-        stride: What its input's sides are multiples of.
+        strides: What its input's sides are multiples of, per axis.
+        spacing: At which it sees items, per axis of the model; None takes each item's own.
         balance_by: A detail of items whose values get scores of their own.
         scratch: Folder for inflated volumes.
     """
@@ -84,12 +91,14 @@ class Evaluator:
         normalisers: Mapping[str, Normaliser],
         codes: Sequence[int],
         ndim: int,
-        stride: int,
+        strides: Sequence[int],
+        spacing: Sequence[float] | None = None,
         balance_by: str | None,
         scratch: Path,
     ) -> None:
         self._dataset, self._normalisers, self._codes = dataset, normalisers, list(codes)
-        self._ndim, self._stride, self._balance_by, self._scratch = ndim, stride, balance_by, scratch
+        self._ndim, self._strides, self._balance_by, self._scratch = ndim, strides, balance_by, scratch
+        self._spacing = spacing
         self._run: tuple[keras.Model, Run] | None = None
 
     def scores(self, network: keras.Model, parts: Sequence[Part], *, score: str) -> dict[str, float]:
@@ -119,12 +128,12 @@ class Evaluator:
 
     def counted(self, network: keras.Model, part: Part) -> Counted:
         """An item, or a box of one, predicted and compared with its truth window by window."""
-        matrix, pixels = self._empty(), 0
-        pair = open_pair(self._dataset, part.item, scratch=self._scratch)
+        matrix, pixels, run = self._empty(), 0, self._compiled(network)
+        pair = at_spacing(open_item(self._dataset, part.item, scratch=self._scratch), self._spacing)
         try:
-            for core, padded in windows(pair.shape, ndim=self._ndim, box=part.box):
-                found = self._predicted(pair, core, padded, part.item.id, network)
-                matrix.update(self._positions(pair.truth(core)), found)
+            for core, padded in self._windows(pair, part):
+                found = self._predicted(pair, core, padded, run)
+                matrix.update(self._positions(_own(pair).truth(core)), found)
                 pixels += found.size
         finally:
             pair.close()
@@ -132,14 +141,20 @@ class Evaluator:
 
     def seen(self, network: keras.Model, part: Part) -> Example:
         """The middle one of the windows in which an item is scored, to be looked at."""
-        pair = open_pair(self._dataset, part.item, scratch=self._scratch)
+        pair = at_spacing(open_item(self._dataset, part.item, scratch=self._scratch), self._spacing)
         try:
-            every = windows(pair.shape, ndim=self._ndim, box=part.box)
+            every = self._windows(pair, part)
             core, padded = every[len(every) // 2]
-            found = self._predicted(pair, core, padded, part.item.id, network)
-            return Example(part, pair.image(core), pair.valid(core), self._positions(pair.truth(core)), found)
+            found = self._predicted(pair, core, padded, self._compiled(network))
+            pixels, truth = _own(pair).read(core)
+            return Example(part, pixels.values, pixels.valid, self._positions(truth), found)
         finally:
             pair.close()
+
+    def _compiled(self, network: keras.Model) -> Run:
+        if self._run is None or self._run[0] is not network:
+            self._run = network, compiled(network)
+        return self._run[1]
 
     def _empty(self) -> ConfusionMatrix:
         return ConfusionMatrix(len(self._codes), ignore=(IGNORE,))
@@ -147,49 +162,47 @@ class Evaluator:
     def _positions(self, truth: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
         return positions_of(truth, np.asarray(self._codes, np.int16))
 
-    def _predicted(
-        self,
-        pair: Pair,
-        core: tuple[slice, ...],
-        padded: tuple[slice, ...],
-        name: str,
-        network: keras.Model,
-    ) -> npt.NDArray[np.uint8]:
-        """Positions of the logits over ``core``."""
-        if self._run is None or self._run[0] is not network:
-            self._run = network, compiled(network)
-        run = self._run[1]
-        image, valid = pair.image(padded), pair.valid(padded)
-        normalise = self._normalisers[name]
-        flat = image.ndim - 1 > self._ndim  # a slice of a volume
-        shape = image.shape[1 if flat else 0 : -1]
-        tile = [-(-n // self._stride) * self._stride for n in shape]
-        best = predict_codes(
-            network,
-            image[0] if flat else image,
-            normalise=_Masked(normalise, valid[0] if flat else valid),  # type: ignore[arg-type]
-            tile=tile,
-            halo=(0,) * self._ndim,
-            batch=1,
-            run=run,
-        )
-        best = best[None] if flat else best
+    def _windows(self, pair: Opened, part: Part) -> list[tuple[Window, Window]]:
+        steps = pair.steps if isinstance(pair, LatticePair) else None
+        return windows(_own(pair).shape, ndim=self._ndim, box=part.box, steps=steps)
+
+    def _predicted(self, pair: Opened, core: Window, padded: Window, run: Run) -> npt.NDArray[np.intp]:
+        """Positions of the logits over ``core`` of the item's own pixels."""
+        if isinstance(pair, LatticePair):
+            return self._from_lattice(pair, core, run)
         inside = tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(core, padded, strict=True))
-        return best[inside]
+        return self._logits(pair, padded, run).argmax(axis=-1)[inside]
+
+    def _logits(self, pair: Opened, window: Window, run: Run) -> npt.NDArray[np.float32]:
+        """``(*window, classes)``."""
+        pixels = pair.pixels(window)
+        x = self._normalisers[pair.item.id](pixels.values, pixels.valid)
+        if x.ndim - 1 > self._ndim:  # a slice of a volume
+            return predict_window(run, x[0], strides=self._strides)[None]
+        return predict_window(run, x, strides=self._strides)
+
+    def _from_lattice(self, pair: LatticePair, core: Window, run: Run) -> npt.NDArray[np.intp]:
+        """The class of an item's own pixels, by the probabilities of the lattice's around them."""
+        back = tuple(1 / step for step in pair.steps)
+        need = source_window(core, pair.shape, back)
+        halo = (0,) * (len(core) - self._ndim) + (_HALO[self._ndim],) * self._ndim
+        padded = tuple(
+            slice(max(s.start - h, 0), min(s.stop + h, n))
+            for s, h, n in zip(need, halo, pair.shape, strict=True)
+        )
+        logits = self._logits(pair, padded, run)
+        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        return linear(shares, core, pair.shape, back, padded).argmax(axis=-1)
 
 
-class _Masked:
-    """A normaliser that puts 0 where nothing was measured."""
-
-    def __init__(self, normalise: Normaliser, valid: npt.NDArray[np.bool_]) -> None:
-        self._normalise, self._valid = normalise, valid
-
-    def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return self._normalise(values, self._valid)
+def _own(pair: Opened) -> Opened:
+    """The item on its own grid."""
+    return pair.native if isinstance(pair, LatticePair) else pair
 
 
 def windows(
-    shape: Sequence[int], *, ndim: int, box: Window | None = None
+    shape: Sequence[int], *, ndim: int, box: Window | None = None, steps: Sequence[float] | None = None
 ) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Windows that cover a shape once, or a box of it, each with the wider one that is read for it.
 
@@ -197,9 +210,12 @@ def windows(
         shape: Of an item, three axes or two.
         ndim: Axes of the model; a 2-D model goes through a volume slice by slice.
         box: What is covered; context comes from around it too.
+        steps: Pixels of the item per pixel that the model sees; where that is below one, windows are
+            as much smaller.
     """
     box = box or tuple(slice(0, n) for n in shape)
-    chunk = (1,) * (len(shape) - ndim) + (_CHUNK[ndim],) * ndim
+    finer = [min(1.0, s) for s in (steps or (1.0,) * len(shape))][len(shape) - ndim :]
+    chunk = (1,) * (len(shape) - ndim) + tuple(max(1, int(_CHUNK[ndim] * s)) for s in finer)
     halo = (0,) * (len(shape) - ndim) + (_HALO[ndim],) * ndim
     starts = itertools.product(*(range(b.start, b.stop, c) for b, c in zip(box, chunk, strict=True)))
     found = []

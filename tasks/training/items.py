@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segmodels.training.statistics import Histogram
-from tasks.datasets.dataset import Dataset, DatasetItem, Pair
+from segmodels.bundles.card import Normalise
+from segmodels.normalise import Normaliser, freeze
+from tasks.datasets.dataset import Dataset, DatasetItem
+from tasks.datasets.lattice import Opened, bytes_per_value, open_at
 from tasks.datasets.pair import open_pair
 from tasks.datasets.splits import Part, make_split
 from tasks.datasets.windows import bands_of
-from tasks.errors import InputError
+from tasks.errors import InputError, UsageError
+from tasks.planning.statistics import ChannelHistogram, ChannelSummary
 from tasks.training.config import Data
 
 #: Pixels of an item that statistics look at; of larger ones every n-th row.
@@ -95,49 +98,81 @@ def _held_out(
 
 @dataclass(frozen=True)
 class Seen:
-    """What one item holds.
+    """What one item holds, at the spacing of the training.
 
     Attributes:
         shape: Of its spatial axes.
-        histograms: Of its channels, over valid pixels.
+        normaliser: Frozen with its statistics.
+        channels: Count, range, mean and percentiles of the valid values looked at.
         labels: Pixels per class, in the order of the data set's classes.
     """
 
     shape: tuple[int, ...]
-    histograms: tuple[Histogram, ...]
+    normaliser: Normaliser
+    channels: tuple[ChannelSummary, ...]
     labels: npt.NDArray[np.int64]
 
+    @property
+    def ranges(self) -> tuple[tuple[float, float] | None, ...]:
+        """Lowest and highest valid value per channel; None of a channel without valid values."""
+        return tuple((c.minimum, c.maximum) if c.valid else None for c in self.channels)
 
-def survey(dataset: Dataset, item: DatasetItem, *, scratch: Path) -> Seen:
+
+def survey(
+    dataset: Dataset,
+    item: DatasetItem,
+    *,
+    normalise: Sequence[Normalise],
+    spacing: Sequence[float] | None = None,
+    scratch: Path,
+) -> Seen:
     """Reads an item once, window by window.
+
+    Args:
+        dataset: Where the item belongs.
+        item: The item.
+        normalise: One entry for all channels, or one per channel.
+        spacing: That it is read at; None takes its own.
+        scratch: Folder for inflated volumes.
 
     Raises:
         InputError: It cannot be read, or its truth holds a value that the data set does not list.
+        UsageError: There is another number of channels than of normalisations.
     """
-    pair = open_pair(dataset, item, scratch=scratch)
+    pair = open_at(dataset, item, spacing=spacing, scratch=scratch)
     try:
-        return _look(pair, [c.code for c in dataset.classes], max(1, len(dataset.channels)))
+        return _look(pair, [c.code for c in dataset.classes], normalise)
     finally:
         pair.close()
 
 
-def _look(pair: Pair, codes: list[int], channels: int) -> Seen:
+def _look(pair: Opened, codes: list[int], normalise: Sequence[Normalise]) -> Seen:
+    if len(normalise) not in (1, pair.channels):
+        raise UsageError(
+            f"normalise: give one entry or one for each of the {pair.channels} channels, not {len(normalise)}"
+        )
     every = max(1, int(np.prod(pair.shape)) // _LOOKED_AT)
-    found: list[list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]] = []
+    thresholds = tuple(t for n in normalise if (t := getattr(n, "foreground_above", None)) is not None)
+    found = [ChannelHistogram(str(c + 1), pair.dtype, thresholds=thresholds) for c in range(pair.channels)]
     labels = np.zeros(len(codes), np.int64)
-    for window in bands_of(pair.shape, channels, 4):
-        truth = pair.truth(window)
+    for window in bands_of(pair.shape, pair.channels, bytes_per_value(pair)):
+        pixels, truth = pair.read(window)
         labels += np.array([(truth == code).sum() for code in codes])
-        image, valid = pair.image(window)[::every], pair.valid(window)[::every]
-        if not found:
-            found = [[] for _ in range(image.shape[-1])]
-        for c, parts in enumerate(found):
-            parts.append(np.unique(image[..., c][valid], return_counts=True))
-    return Seen(tuple(pair.shape), tuple(merged(parts) for parts in found), labels)
+        values, valid = pixels.values[::every], pixels.valid[::every]
+        for c, channel in enumerate(found):
+            _add(channel, values[..., c][valid], pair.item)
+    return Seen(
+        tuple(pair.shape),
+        freeze(normalise, found),
+        tuple(h.summary() for h in found),
+        labels,
+    )
 
 
-def merged(parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Histogram:
-    """The histogram of several, each given by its distinct values and their counts."""
-    values, places = np.unique(np.concatenate([v for v, _ in parts]), return_inverse=True)
-    counts = np.bincount(places, np.concatenate([n for _, n in parts]), minlength=len(values))
-    return Histogram(values.astype(np.float64), counts.astype(np.int64))
+def _add(channel: ChannelHistogram, values: npt.NDArray[Any], item: DatasetItem) -> None:
+    try:
+        channel.add(values)
+    except OverflowError as error:
+        raise InputError(
+            f"{item.images[0]} holds {error}, beyond float32, probably undeclared nodata; declare it in the file"
+        ) from error

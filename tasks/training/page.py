@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segmodels.training.statistics import Histogram
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
 from tasks.evaluation.page import MANY, data, environment, highlights, pooled_tables, stylesheet
 from tasks.evaluation.picture import confusion_picture
 from tasks.files import atomic_write
+from tasks.planning.statistics import ChannelSummary
 from tasks.reports import words
 from tasks.training.config import Config, write_yaml
 from tasks.training.examples import Shown
-from tasks.training.items import Seen, Split, merged
+from tasks.training.items import Seen, Split
 
 if TYPE_CHECKING:
     from segmodels.training.trainer import Trained
@@ -144,22 +144,25 @@ def _shares(told: Told) -> list[dict[str, Any]]:
 
 
 def _channels(told: Told) -> list[list[str]]:
-    trained = sorted({part.item.id for part in told.split.train})
+    trained = [told.seen[name] for name in sorted({part.item.id for part in told.split.train})]
     found = []
-    for c in range(len(told.seen[trained[0]].histograms)):
-        parts = [(h.values, h.counts) for h in (told.seen[name].histograms[c] for name in trained)]
-        histogram = merged(parts)
+    for c in range(len(trained[0].channels)):
+        some = [seen.channels[c] for seen in trained if seen.channels[c].valid]
         name = told.dataset.channels[c].name if c < len(told.dataset.channels) else f"channel {c + 1}"
-        found.append([words.shorten(name, 80), f"{int(histogram.counts.sum()):,}", *_figures(histogram)])
+        found.append([words.shorten(name, 80), f"{sum(s.valid for s in some):,}", *_figures(some)])
     return found
 
 
-def _figures(histogram: Histogram) -> list[str]:
-    if not len(histogram.values):
+def _figures(items: Sequence[ChannelSummary]) -> list[str]:
+    """Of all values together; of percentiles the median over items, as items are normalised one by one."""
+    if not items:
         return ["–"] * 6
-    mean, std = histogram.mean_std()
-    values = (histogram.values[0], histogram.percentile(2), mean, histogram.percentile(98))
-    return [words.number(float(v), trim=True) for v in (*values, histogram.values[-1], std)]
+    count, mean, std = (np.array([getattr(s, k) for s in items]) for k in ("valid", "mean", "std"))
+    whole = float(np.average(mean, weights=count))
+    spread = float(np.sqrt(np.average(std**2 + (mean - whole) ** 2, weights=count)))
+    low, high = (float(np.median([getattr(s, k) for s in items])) for k in ("p2", "p98"))
+    lowest, highest = min(s.minimum for s in items), max(s.maximum for s in items)
+    return [words.number(v, trim=True) for v in (lowest, low, whole, high, highest, spread)]
 
 
 def _groups(told: Told) -> list[tuple[str, list[tuple[str, str]]]]:

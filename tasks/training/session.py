@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segmodels.normalise import Normaliser, make_normaliser
+from segmodels.normalise import Normaliser
 from tasks.calling import Call
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: Held-out items on the page.
 EXAMPLES = 4
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " × ".join(map(str, sizes))
 
 
 class Session:
@@ -63,7 +67,7 @@ class Session:
 
     def run(self, *, command: str, score_test: bool) -> TrainResult:
         """Trains, scores, tells and writes the bundle, in this order: where it is, all is."""
-        from segmodels.registry import stride
+        from segmodels.registry import stride, strides
         from segmodels.training.loop import seed_everything
         from tasks.training.evaluate import Evaluator
 
@@ -74,21 +78,27 @@ class Session:
         self._write("split.json", json.dumps({k: [said(p) for p in v] for k, v in names.items()}, indent=1))
         self._progress.stage("looking at the items")
         seen = call("survey", lambda: self._survey(split))
-        card = make_card(config, self._dataset, split, seen, key=self._key, command=command)
-        normalisers = {name: make_normaliser(card, s.histograms) for name, s in seen.items()}
+        # what no card can say is refused before the training, not after it
+        make_card(config, self._dataset, split, seen, key=self._key, command=command)
+        normalisers = {name: s.normaliser for name, s in seen.items()}
         seed_everything(config.seed)
         network = self._network(config.precision)
-        unit = stride(network)
-        if any(n % unit for n in (*config.patch, *card.tile)):
+        unit, per_axis = stride(network), strides(network)
+        if any(n % s for n, s in zip(config.patch, per_axis, strict=True)):
             raise UsageError(
-                f"patch and tile must be multiples of the network's stride {unit}, not {config.patch}, {card.tile}"
+                f"patch: {_by(config.patch)} must be multiples of the network's strides {_by(per_axis)}"
+            )
+        if any(n % unit for n in config.tile or ()):
+            raise UsageError(
+                f"tile: {_by(config.tile or ())} must be multiples of the network's stride {unit}"
             )
         evaluator = Evaluator(
             self._dataset,
             normalisers=normalisers,
             codes=self._codes,
             ndim=len(config.patch),
-            stride=unit,
+            strides=per_axis,
+            spacing=config.spacing,
             balance_by=config.data.balance_by,
             scratch=self._scratch,
         )
@@ -127,7 +137,17 @@ class Session:
         )
 
     def _survey(self, split: Split) -> dict[str, Seen]:
-        return {item.id: survey(self._dataset, item, scratch=self._scratch) for item in split.items}
+        config = self._config
+        return {
+            item.id: survey(
+                self._dataset,
+                item,
+                normalise=config.normalise,
+                spacing=config.spacing,
+                scratch=self._scratch,
+            )
+            for item in split.items
+        }
 
     def _examples(
         self, network: keras.Model, evaluator: Evaluator, items: Sequence[Counted]
@@ -187,8 +207,14 @@ class Session:
         return WeightedSum(terms, weights=[term.weight for term in self._config.loss])
 
     def _tiles(
-        self, items: Sequence[Part], normalisers: Mapping[str, Normaliser], *, balanced: bool
+        self,
+        items: Sequence[Part],
+        normalisers: Mapping[str, Normaliser],
+        *,
+        balanced: bool,
+        unit: int = 1,
     ) -> Tiles:
+        """Tiles of the patch, or of one whose sides are multiples of ``unit``."""
         config = self._config
         codes = {c.name: c.code for c in self._dataset.classes}
         for name in config.data.focus or {}:
@@ -201,7 +227,8 @@ class Session:
                 self._dataset,
                 items,
                 normalisers=normalisers,
-                patch=config.patch,
+                patch=tuple(-(-n // unit) * unit for n in config.patch),
+                spacing=config.spacing,
                 seed=config.seed,
                 codes=self._codes,
                 balance_by=config.data.balance_by if balanced else None,
@@ -283,7 +310,8 @@ class Session:
             trained={"steps": trained.steps, "minutes": round(trained.minutes, 1)},
             stride=unit,
         )
-        tiles = self._tiles(split.val, normalisers, balanced=False)
+        # a network that leaves a thick axis alone takes patches that no card's tile could be
+        tiles = self._tiles(split.val, normalisers, balanced=False, unit=unit)
         golden, _ = tiles.draw()
         tiles.close()
         return write_bundle(

@@ -24,7 +24,8 @@ class Tiles:
         dataset: Of the items.
         parts: Items, or boxes of one, to draw from; no tile leaves its box.
         normalisers: Per item's id, frozen with that item's statistics.
-        patch: Size of a tile per axis of the model.
+        patch: Size of a tile per axis of the model, in pixels of ``spacing``.
+        spacing: Of all tiles, per axis of the model; None takes that of each item.
         seed: Of every choice.
         codes: Class codes in the order of the logits, whose positions are the labels that come out.
         balance_by: A detail of items whose values are drawn from by ``shares``, evenly by default.
@@ -44,6 +45,7 @@ class Tiles:
         *,
         normalisers: Mapping[str, Normaliser],
         patch: Sequence[int],
+        spacing: Sequence[float] | None = None,
         seed: int,
         codes: Sequence[int],
         balance_by: str | None = None,
@@ -68,6 +70,7 @@ class Tiles:
                 tile=tile,
                 scratch=scratch,
                 balance=focus,
+                spacing=spacing,
                 normalise=lambda item: normalisers[item.id],
                 seed=seed,
             )

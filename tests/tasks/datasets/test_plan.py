@@ -97,8 +97,9 @@ def test_naip() -> None:
     plan = plan_training(NAIP, memory_bytes=8 * GIB)
     assert plan.architecture == "unet"
     assert plan.patch[0] == plan.patch[1] >= 256
-    assert plan.spacing is None
+    assert plan.spacing == (0.6, 0.6)
     assert [n.kind for n in plan.normalise] == ["scale"] * 4
+    assert "quarter_turns" in [step["kind"] for step in plan.augment]
     assert plan.loss == "dice_cross_entropy"
 
 
@@ -122,6 +123,22 @@ def test_thick_slices_are_left_alone_until_voxels_are_cubes() -> None:
     (window,) = plan.normalise
     assert window == NormaliseWindow(low=-120, high=210, offset=44, divisor=60)
     assert plan.patch[0] < plan.patch[1]
+    assert next(step for step in plan.augment if step["kind"] == "affine")["plane"] == [1, 2]
+
+
+def test_the_median_image_is_measured_in_mm() -> None:
+    # half of the scans have 5 mm slices, half 1 mm; all are 200 mm long
+    f = THICK_CT.model_copy(
+        update={"median_shape": (120, 256, 256), "spacing": (3.0, 1.0, 1.0), "extent": (200.0, 256.0, 256.0)}
+    )
+    plan = plan_training(f, memory_bytes=500 * GIB)
+    assert plan.spacing == (3.0, 1.0, 1.0)
+    assert plan.reasons["patch"].startswith("The median image is 67 × 256 × 256 pixels")
+
+
+def test_precision_is_what_the_machine_does_well() -> None:
+    plans = {b: plan_training(MICROSCOPY, memory_bytes=6 * GIB, bfloat16=b) for b in (False, True)}
+    assert {b: p.precision for b, p in plans.items()} == {False: "float32", True: "mixed_bfloat16"}
 
 
 def test_cubic_mr() -> None:
@@ -175,6 +192,24 @@ def test_fingerprint_counts_what_is_there(make_pairs: Callable[..., Path]) -> No
     assert f.shares == pytest.approx([(masks == k).mean() for k in range(3)])
 
 
+def test_shares_are_of_volumes_and_the_extent_is_in_mm(tmp_path: Path) -> None:
+    # both 12 mm long, in slices of 1 and of 3 mm: half of one is organ, all of the other
+    for name, size, organ in (("a", 12, 6), ("b", 4, 4)):
+        affine = np.diag([1.0, 1.0, 12 / size, 1.0])
+        truth = np.zeros((10, 10, size), np.uint8)
+        truth[..., :organ] = 1
+        save(tmp_path / f"imagesTr/{name}_0000.nii.gz", np.ones((10, 10, size), np.int16), affine=affine)
+        save(tmp_path / f"labelsTr/{name}.nii.gz", truth, affine=affine)
+    write_json(
+        tmp_path / "dataset.json",
+        {"channel_names": {"0": "MR"}, "labels": {"rest": 0, "organ": 1}, "file_ending": ".nii.gz"},
+    )
+    dataset = open_dataset(tmp_path)
+    f = take_fingerprint(dataset, [Part(i) for i in dataset.items], scratch=tmp_path / "scratch")
+    assert (f.extent, f.spacing, f.spacing_varies) == ((12, 10, 10), (2, 1, 1), True)
+    assert f.shares == pytest.approx((0.25, 0.75))
+
+
 def test_fingerprint_of_much_reads_a_part(tmp_path: Path, rng: np.random.Generator) -> None:
     save(tmp_path / "images/a.tif", rng.integers(0, 9, (3000, 3000)).astype(np.uint16))
     save(tmp_path / "masks/a.tif", rng.integers(0, 2, (3000, 3000)).astype(np.uint8))
@@ -224,7 +259,7 @@ def test_real_ct(shared_data: Path, tmp_path: Path) -> None:
     assert f.modality == "ct", "by its Hounsfield units alone"
     assert f.spacing == pytest.approx((3, 3, 3))
     plan = plan_training(f, memory_bytes=8 * GIB)
-    assert plan.spacing is None
+    assert plan.spacing == (3, 3, 3)
     (window,) = plan.normalise
     assert isinstance(window, NormaliseWindow)
     assert -1100 < window.low < window.high < 2000

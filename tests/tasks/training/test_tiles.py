@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segmodels.bundles.card import NormalisePercentile, NormaliseZScore
 from segmodels.normalise import Normaliser
 from tasks.datasets.open import open_dataset
 from tasks.datasets.pair import open_pair
 from tasks.datasets.splits import Part
+from tasks.errors import UsageError
 from tasks.training.config import Data
 from tasks.training.evaluate import foreground_iou, windows
 from tasks.training.items import split_items, survey
@@ -152,16 +154,26 @@ def test_held_out_items_keep_the_proportions(squares: Path, tmp_path: Path) -> N
 def test_a_survey_counts_what_numpy_counts(squares: Path, tmp_path: Path) -> None:
     dataset = open_dataset(squares)
     item = dataset.items[3]
-    seen = survey(dataset, item, scratch=tmp_path)
+    normalise = (
+        NormaliseZScore(),
+        NormalisePercentile(low=2, high=90),
+        NormaliseZScore(foreground_above=100),
+    )
+    seen = survey(dataset, item, normalise=normalise, scratch=tmp_path)
     pair = open_pair(dataset, item, scratch=tmp_path)
     everything = tuple(slice(0, n) for n in pair.shape)
     image, truth = pair.image(everything), pair.truth(everything)
     pair.close()
     assert seen.shape == truth.shape
     assert seen.labels.tolist() == [int((truth == code).sum()) for code in (0, 1, 2)]
-    for c in range(3):
-        mean, std = seen.histograms[c].mean_std()
-        assert (mean, std) == pytest.approx((image[..., c].mean(), image[..., c].std()), rel=1e-5)
+    assert seen.ranges == tuple((image[..., c].min(), image[..., c].max()) for c in range(3))
+    low, high = np.percentile(image[..., 1], [2, 90], method="inverted_cdf")
+    bright = image[..., 2][image[..., 2] > 100]
+    assert seen.normaliser.offset == pytest.approx((image[..., 0].mean(), low, bright.mean()), rel=1e-5)
+    scale = (1 / image[..., 0].std(), 1 / (high - low), 1 / bright.std())
+    assert seen.normaliser.scale == pytest.approx(scale, rel=1e-5)
+    with pytest.raises(UsageError, match="each of the 3 channels, not 2"):
+        survey(dataset, item, normalise=normalise[:2], scratch=tmp_path)
 
 
 @pytest.mark.parametrize(("shape", "ndim"), [((1500, 1030), 2), ((3, 200, 90), 2), ((130, 60, 129), 3)])
