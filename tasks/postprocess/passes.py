@@ -24,7 +24,7 @@ from tasks.codes import codes_of
 from tasks.postprocess.components import Components
 from tasks.postprocess.decide import fillings, holes, removals, removed
 from tasks.postprocess.flat import FlatMask
-from tasks.regions.scanner import PixelSizes
+from tasks.regions.labeller import PixelSizes
 
 
 @dataclass(frozen=True)

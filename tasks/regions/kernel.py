@@ -26,7 +26,7 @@ def _find(parent: npt.NDArray[np.int64], a: int) -> int:
 
 
 @compiled()
-def _join(parent: npt.NDArray[np.int64], a: int, b: int) -> int:
+def join(parent: npt.NDArray[np.int64], a: int, b: int) -> int:
     """Unites two labels; the smaller one, first in raster order, is the root."""
     a, b = _find(parent, a), _find(parent, b)
     if a > b:
@@ -61,7 +61,7 @@ def _join_lines(
                 if label < 0:
                     runs[i, 3] = _find(parent, other[k, 3])
                 else:
-                    runs[i, 3] = _join(parent, label, other[k, 3])
+                    runs[i, 3] = join(parent, label, other[k, 3])
             k += 1
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.imagery.protocol import Window
-from tasks.regions.kernel import scan_slice
-
-INTS = 12
-CODE, PIXELS, FIRST, Z0, Y0, X0, Z1, Y1, X1, CONFIDENCE, BORDER = range(11)
-
-
-class PixelSizes(Protocol):
-    """True size of a pixel as a lattice over lines, see ``scan_slice``."""
-
-    @property
-    def col_step(self) -> float: ...
-
-    def lines(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        """``(stop - start, nodes)`` for image lines ``start`` … ``stop``."""
-        ...
-
-    def total(self, shape: tuple[int, ...]) -> float:
-        """Size of the whole grid, measured apart from any mask."""
-        ...
+from tasks.regions.labeller import (
+    BORDER,
+    CODE,
+    CONFIDENCE,
+    FIRST,
+    INTS,
+    PIXELS,
+    X0,
+    X1,
+    Y0,
+    Y1,
+    Z0,
+    Z1,
+    Labeller,
+    PixelSizes,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,25 +89,10 @@ class RegionScanner:
         sizes: PixelSizes,
         probes: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        self._shape = shape
-        self._frames = shape[0] if len(shape) == 4 else 1
-        self._slices = shape[-3] if len(shape) > 2 else shape[0]
-        self._ny = shape[-2] if len(shape) > 2 else 1
-        self._nx = shape[-1]
-        self._full, self._wraps, self._sizes = full, wraps, sizes
-        self._is_region = np.zeros(1 << 16, bool)
-        self._is_region[list(region_codes)] = True
-        self._next = 0
-        self._labels = 0
-        self._parent = np.empty(0, np.int64)
-        self._ints = np.zeros((0, INTS), np.int64)
-        self._floats = np.zeros((0, 4 + channels))
-        self._frame_of: list[tuple[int, int]] = []
-        self._runs = [np.empty((self._ny * self._nx, 4), np.int64) for _ in range(2)]
-        self._lines = [np.zeros(self._ny + 1, np.int64) for _ in range(2)]
-        self._code_pixels = np.zeros(1 << 16, np.int64)
-        self._code_sizes = np.zeros(1 << 16)
-        self._ends = np.full((shape[0], 2, 2), -1, np.int64) if wraps else None
+        self._shape, self._wraps = shape, wraps
+        self._labeller = Labeller(
+            shape, codes=region_codes, channels=channels, full=full, wraps=wraps, sizes=sizes
+        )
         self._probes = sorted((r, c, i) for i, (r, c) in enumerate(probes))
         self._probe_labels = np.full(len(probes), -1, np.int64)
 
@@ -132,97 +114,28 @@ class RegionScanner:
         Raises:
             ValueError: Bands out of order.
         """
-        ny, nx = self._ny, self._nx
-        codes = codes.reshape(-1, ny, nx)
-        confidence = confidence.reshape(-1, ny, nx)
-        values = values.reshape(codes.shape[0], ny, nx, values.shape[-1])
-        frame = window[0].start if self._frames > 1 or len(self._shape) == 4 else 0
+        labeller = self._labeller
+        shape = (-1, *labeller.slice_shape)
         start = window[-3].start if len(self._shape) > 2 else window[0].start
-        if frame * self._slices + start != self._next:
-            raise ValueError(f"bands out of order: expected slice {self._next}, got {window}")
-        flat = len(self._shape) == 2
-        sizes = self._sizes.lines(start, start + codes.shape[0]) if flat else self._sizes.lines(0, 1)
-        for i in range(codes.shape[0]):
-            line = sizes[i : i + 1] if flat else np.broadcast_to(sizes, (ny, sizes.shape[1]))
-            self._slice(frame, start + i, codes[i], confidence[i], values[i], np.ascontiguousarray(line))
-        self._next += codes.shape[0]
-
-    def _slice(
-        self,
-        frame: int,
-        z: int,
-        codes: npt.NDArray[Any],
-        confidence: npt.NDArray[np.uint8],
-        values: npt.NDArray[Any],
-        sizes: npt.NDArray[np.float64],
-    ) -> None:
-        ny, nx = self._ny, self._nx
-        flat = len(self._shape) == 2
-        self._reserve(self._labels + ny * nx)
-        if z == 0:
-            self._lines[0][:] = 0
-            self._frame_of.append((self._labels, frame))
-        self._labels = scan_slice(
-            codes,
-            confidence,
-            values,
-            0 if values.dtype.kind in "iu" and values.dtype.itemsize <= 4 else 0.0,
-            sizes,
-            float(self._sizes.col_step),
-            self._is_region,
-            self._full,
-            z,
-            z in (0, self._slices - 1) and (flat or self._slices > 1),
-            not self._wraps,
-            ny > 1 and not flat,
-            (frame * self._slices + z) * ny * nx,
-            self._runs[0],
-            self._lines[0],
-            self._runs[1],
-            self._lines[1],
-            self._parent,
-            self._ints,
-            self._floats,
-            self._labels,
-            self._code_pixels,
-            self._code_sizes,
-        )
-        runs, n = self._runs[1], int(self._lines[1][-1])
-        if self._ends is not None and n:
-            for side, run, touches in (
-                (0, runs[0], runs[0, 0] == 0),
-                (1, runs[n - 1], runs[n - 1, 1] == nx),
-            ):
-                if touches:
-                    self._ends[z, side] = run[3], run[2]
-        while self._probes and flat and self._probes[0][0] == z:
-            _, column, i = self._probes.pop(0)
-            hit = np.flatnonzero((runs[:n, 0] <= column) & (column < runs[:n, 1]))
-            if hit.size:
-                self._probe_labels[i] = runs[hit[0], 3]
-        self._runs.reverse()
-        self._lines.reverse()
-
-    def _reserve(self, n: int) -> None:
-        have = self._parent.size
-        if n <= have:
-            return
-        size = max(n, 2 * have)
-        self._parent = np.resize(self._parent, size) if have else np.zeros(size, np.int64)
-        for name in ("_ints", "_floats"):
-            old = getattr(self, name)
-            new = np.zeros((size, old.shape[1]), old.dtype)
-            new[: old.shape[0]] = old
-            setattr(self, name, new)
+        frame = window[0].start if len(self._shape) == 4 else 0
+        if frame * labeller.slices + start != labeller.seen:
+            raise ValueError(f"bands out of order: expected slice {labeller.seen}, got {window}")
+        values = values.reshape(*shape, values.shape[-1])
+        for z, runs, _ in labeller.feed(codes.reshape(shape), confidence.reshape(shape), values):
+            while self._probes and labeller.flat and self._probes[0][0] == z:
+                _, column, i = self._probes.pop(0)
+                hit = np.flatnonzero((runs[:, 0] <= column) & (column < runs[:, 1]))
+                if hit.size:
+                    self._probe_labels[i] = runs[hit[0], 3]
 
     def finish(self) -> Regions:
         """Merges labels into regions and orders them."""
-        n = self._labels
-        roots = _roots(self._parent[:n])
-        order, member = np.unique(roots, return_inverse=True)
+        labeller = self._labeller
+        n = labeller.labels
+        order, member = np.unique(labeller.roots(wrapped=False), return_inverse=True)
         ints = np.zeros((order.size, INTS), np.int64)
         ints[:, [FIRST, Z0, Y0, X0]] = np.iinfo(np.int64).max
-        source = self._ints[:n]
+        source = labeller.ints[:n]
         ints[member, CODE] = source[:, CODE]
         for c in (PIXELS, CONFIDENCE):
             np.add.at(ints[:, c], member, source[:, c])
@@ -230,13 +143,11 @@ class RegionScanner:
             np.minimum.at(ints[:, c], member, source[:, c])
         for c in (Z1, Y1, X1, BORDER):
             np.maximum.at(ints[:, c], member, source[:, c])
-        floats = np.zeros((order.size, self._floats.shape[1]))
-        np.add.at(floats, member, self._floats[:n])
-        starts = [s for s, _ in self._frame_of]
-        frames = np.array([f for _, f in self._frame_of], np.int64)
-        frame = frames[np.searchsorted(starts, order, side="right") - 1] if order.size else order
+        floats = np.zeros((order.size, labeller.floats.shape[1]))
+        np.add.at(floats, member, labeller.floats[:n])
+        frame = np.searchsorted(labeller.frame_starts, order, side="right") - 1
         probes = np.where(self._probe_labels >= 0, member[self._probe_labels] if n else -1, -1)
-        if self._ends is not None and order.size:
+        if self._wraps and order.size:
             ints, floats, frame, probes = self._merge_ends(ints, floats, frame, probes, member)
         return self._ordered(ints, floats, frame, probes)
 
@@ -249,7 +160,6 @@ class RegionScanner:
         member: npt.NDArray[np.int64],
     ) -> tuple[npt.NDArray[Any], ...]:
         """Joins components whose ends meet across the seam of a wrapping image."""
-        assert self._ends is not None
         parent = np.arange(ints.shape[0])
 
         def find(a: int) -> int:
@@ -258,14 +168,9 @@ class RegionScanner:
                 a = int(parent[a])
             return a
 
-        reach = (-1, 0, 1) if self._full else (0,)
-        rows = self._ends.shape[0]
-        for y in np.flatnonzero(self._ends[:, 0, 0] >= 0):
-            for other in (y + d for d in reach if 0 <= y + d < rows):
-                label, code = self._ends[other, 1]
-                if label >= 0 and code == self._ends[y, 0, 1]:
-                    a, b = find(int(member[self._ends[y, 0, 0]])), find(int(member[label]))
-                    parent[max(a, b)] = min(a, b)
+        for left, right in self._labeller.meetings():
+            a, b = find(int(member[left])), find(int(member[right]))
+            parent[max(a, b)] = min(a, b)
         roots = _roots(parent)
         joined = np.isin(roots, roots[roots != np.arange(roots.size)])
         members = np.flatnonzero(joined)
@@ -273,7 +178,7 @@ class RegionScanner:
         starts = np.flatnonzero(np.diff(roots[members])) + 1
         for group in np.split(members, starts) if members.size else ():
             root = roots[group[0]]
-            shift, low, high = _circular_extent(ints[group, X0], ints[group, X1], self._nx)
+            shift, low, high = _circular_extent(ints[group, X0], ints[group, X1], self._shape[-1])
             floats[group, 3] += shift * ints[group, PIXELS]
             ints[root, X0], ints[root, X1] = low, high
             rest = group[group != root]
@@ -302,7 +207,7 @@ class RegionScanner:
         count = np.maximum(ints[:, PIXELS], 1)[:, None]
         low, high, centroid = ints[:, [Z0, Y0, X0]], ints[:, [Z1, Y1, X1]], floats[:, 1:4] / count
         if self._wraps:
-            centroid[:, 2] = np.mod(centroid[:, 2] + 0.5, self._nx) - 0.5
+            centroid[:, 2] = np.mod(centroid[:, 2] + 0.5, self._shape[-1]) - 0.5
         if len(self._shape) == 2:
             # A 2-D image is scanned as slices of one line each: its rows are the slices.
             low = np.column_stack([np.zeros(by.size, np.int64), low[:, 0], low[:, 2]])
@@ -320,8 +225,8 @@ class RegionScanner:
             confidence=ints[:, CONFIDENCE] / count[:, 0] / 255.0,
             border=ints[:, BORDER] > 0,
             means=floats[:, 4:] / count,
-            code_pixels=self._code_pixels,
-            code_sizes=self._code_sizes,
+            code_pixels=self._labeller.code_pixels,
+            code_sizes=self._labeller.code_sizes,
             probes=rank[probes],
         )
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tasks.imagery.areas import PixelAreas, pixel_areas
 from tasks.imagery.protocol import ImageInfo
-from tasks.regions.scanner import PixelSizes
+from tasks.regions.labeller import PixelSizes
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from tasks.imagery.tolerant import read_values
 from tasks.planning.plan import Plan
 from tasks.postprocess.step import open_finished
 from tasks.previews.area import open_seen
+from tasks.regions.labeller import PixelSizes
 from tasks.regions.measure import region_table, summarise
-from tasks.regions.scanner import PixelSizes, Regions, RegionScanner
+from tasks.regions.scanner import Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
 from tasks.regions.tables import write_regions
 from tasks.stitching.stitch import Bands

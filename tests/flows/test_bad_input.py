@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
+
+from tests.flows.conftest import run_many
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -146,17 +147,17 @@ def assert_refused(done: Any, *, code: int, words: str, out: Path) -> None:
 def refusals(
     segflow: Any, make_bundle: Bundles, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Any, Path, Path]]:
-    """Every case's answer, image and output folder; two commands at a time, for most of it is start-up."""
-
-    def refuse(bad: Bad) -> tuple[Any, Path, Path]:
+    """Every case's answer, image and output folder."""
+    commands, places = [], []
+    for bad in BAD.values():
         folder = tmp_path_factory.mktemp("bad")
         image, out = folder / bad.name, folder / "out"
         bad.make(image)
         bundle = make_bundle((100.5,), **(bad.model or {}))
-        return segflow.run(image, bundle, out, *bad.options), image, out
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(BAD, pool.map(refuse, BAD.values()), strict=True))
+        commands.append(("run", image, "--model", bundle, "--out", out, "--direct", "--json", *bad.options))
+        places.append((image, out))
+    done = run_many(segflow, commands, tmp_path_factory.mktemp("refused"))
+    return {case: (d, *place) for case, d, place in zip(BAD, done, places, strict=True)}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -293,22 +294,22 @@ ODD: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
 def odd_runs(
     segflow: Any, make_bundle: Bundles, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Any, Path]]:
-    """Every odd image's run and image, two at a time."""
+    """Every odd image's run and image."""
     raster = make_bundle((60.5,), tile=(32, 32), overlap=0.25)
     volume = make_bundle((60.5,), ndims=(2, 3), tile=(8, 8, 8))
-
-    def run(case: str) -> tuple[Any, Path]:
+    commands, images = [], []
+    for case in (*ODD, *ODD_VOLUMES):
         folder = tmp_path_factory.mktemp("odd")
         if case in ODD:
             values, profile = ODD[case]
-            image = tiff(folder / "x.tif", values, **profile)
-            return segflow.run(image, raster, folder / "out"), image
-        image = nifti(folder / "x.nii.gz", ODD_VOLUMES[case], np.diag([-2.0, 3.0, 4.0, 1.0]))
-        return segflow.run(image, volume, folder / "out"), image
-
-    cases = [*ODD, *ODD_VOLUMES]
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(cases, pool.map(run, cases), strict=True))
+            model, image = raster, tiff(folder / "x.tif", values, **profile)
+        else:
+            model = volume
+            image = nifti(folder / "x.nii.gz", ODD_VOLUMES[case], np.diag([-2.0, 3.0, 4.0, 1.0]))
+        commands.append(("run", image, "--model", model, "--out", folder / "out", "--direct", "--json"))
+        images.append(image)
+    done = run_many(segflow, commands, tmp_path_factory.mktemp("runs"))
+    return {case: (d, image) for case, d, image in zip((*ODD, *ODD_VOLUMES), done, images, strict=True)}
 
 
 def expected_codes(values: np.ndarray) -> np.ndarray:
