@@ -27,7 +27,7 @@ from benchmarks.peers.recipe import (
     VALIDATION,
     WARMUP,
 )
-from segmodels.normalise import Normaliser, make_normaliser
+from segmodels.normalise import Normaliser
 from segmodels.training.named_steps import make_steps
 from segmodels.training.prefetch import prefetched
 from segmodels.training.schedule import Pace
@@ -35,7 +35,6 @@ from tasks.datasets.dataset import Dataset
 from tasks.datasets.open import open_dataset
 from tasks.datasets.pair import open_pair
 from tasks.datasets.splits import Part
-from tasks.training.cards import make_card
 from tasks.training.config import Config, read_config
 from tasks.training.items import Split, split_items, survey
 from tasks.training.recipes import recipes
@@ -69,9 +68,10 @@ def main() -> None:
 
 def _normalisers(config: Config, dataset: Dataset, split: Split, scratch: Path) -> dict[str, Normaliser]:
     parts = (*split.train, *split.val)
-    seen = {part.item.id: survey(dataset, part.item, scratch=scratch) for part in parts}
-    card = make_card(config, dataset, split, seen, key="", command="")
-    return {name: make_normaliser(card, s.histograms) for name, s in seen.items()}
+    return {
+        part.item.id: survey(dataset, part.item, normalise=config.normalise, scratch=scratch).normaliser
+        for part in parts
+    }
 
 
 def _write_tiles(
