@@ -53,9 +53,11 @@ def make_card(
     trained_on = {part.item.id for part in split.train}
     counts = sum(seen[name].labels for name in sorted(trained_on))
     share = np.asarray(counts) / max(int(np.sum(counts)), 1)
+    uses = {"train": split.train, "validation": split.val, "test": split.test}
     details = {
         "key": key,
         "seed": config.seed,
+        **({"parts": {k: [p.text for p in v] for k, v in uses.items()}} if split.cut else {}),
         "items": {"train": len(split.train), "validation": len(split.val), "test": len(split.test)},
         "class_frequencies": {
             c.name: round(float(s), 6) for c, s in zip(dataset.classes, share, strict=True)

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from segmodels.bundles.card import ClassCard, Normalise, NormalisePercentile
 from tasks.datasets.dataset import Layout
+from tasks.datasets.entries import ItemEntry
+from tasks.datasets.manifest import ClassEntry, DatasetFile
 from tasks.errors import UsageError
 
 
@@ -23,6 +25,7 @@ class Data(_Strict):
     Attributes:
         path: Folder of the data set; ``--dataset`` gives another.
         layout: How it lies there; ``auto`` finds out.
+        manifest: What the folder's ``dataset.json`` would say, for a folder that has none.
         validation: Share of the training items held out for choices, where the data set names no ``val`` split.
         test: Share held out for the scores of the card, where it names no ``test`` split; 0 scores on
             the validation items.
@@ -35,6 +38,7 @@ class Data(_Strict):
 
     path: Path | None = None
     layout: Layout | Literal["auto"] = "auto"
+    manifest: DatasetFile | None = None
     validation: float = Field(default=0.2, gt=0, lt=1)
     test: float = Field(default=0.0, ge=0, lt=1)
     balance_by: str | None = None
@@ -159,6 +163,9 @@ class Config(_Strict):
 _SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Config,
     ("data",): Data,
+    ("data", "manifest"): DatasetFile,
+    ("data", "manifest", "classes"): ClassEntry,
+    ("data", "manifest", "items"): ItemEntry,
     ("model",): Model,
     ("loss",): LossTerm,
     ("optimiser",): Optimiser,

@@ -15,7 +15,7 @@ from segmodels.normalise import Normaliser
 from segmodels.training.scoring import Run, compiled, predict_codes
 from tasks.datasets.dataset import IGNORE, Dataset, Pair
 from tasks.datasets.pair import open_pair
-from tasks.datasets.splits import Part
+from tasks.datasets.splits import Part, overlap
 from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
 from tasks.training.tiles import positions_of
@@ -40,6 +40,7 @@ class Evaluator:
         stride: What its input's sides are multiples of.
         balance_by: A detail of items whose values get scores of their own.
         scratch: Folder for inflated volumes.
+        trained: Parts that no score may read, not even as context.
     """
 
     def __init__(
@@ -52,13 +53,15 @@ class Evaluator:
         stride: int,
         balance_by: str | None,
         scratch: Path,
+        trained: Sequence[Part] = (),
     ) -> None:
+        self._trained = trained
         self._dataset, self._normalisers, self._codes = dataset, normalisers, list(codes)
         self._ndim, self._stride, self._balance_by, self._scratch = ndim, stride, balance_by, scratch
         self._run: tuple[keras.Model, Run] | None = None
 
     def scores(self, network: keras.Model, parts: Sequence[Part], *, score: str) -> dict[str, float]:
-        """Pooled over all items: ``score`` first, then the IoU per class, then the score per group.
+        """Pooled over all items: ``score`` first, then the IoU per class (after the Dice, where that is the score), then the score per group.
 
         Args:
             network: Its first output counts.
@@ -75,7 +78,9 @@ class Evaluator:
         total = sum(groups.values(), start=ConfusionMatrix(len(self._codes), ignore=(IGNORE,)))
         names = [c.name.replace(" ", "_") for c in self._dataset.classes]
         found = {"score": score_of(total, score)}
-        found |= {f"iou_{n}": float(v) for n, v in zip(names, total.iou(), strict=True)}
+        each = {"dice": total.dice()} if score == "mean_dice" else {}
+        for measure, values in {**each, "iou": total.iou()}.items():
+            found |= {f"{measure}_{n}": float(v) for n, v in zip(names, values, strict=True)}
         found["pixel_accuracy"] = total.pixel_accuracy()
         if len(groups) > 1:
             found |= {f"{score}_{g or 'other'}": score_of(m, score) for g, m in sorted(groups.items())}
@@ -84,7 +89,9 @@ class Evaluator:
     def _add(self, matrix: ConfusionMatrix, part: Part, network: keras.Model, run: Run) -> None:
         pair = open_pair(self._dataset, part.item, scratch=self._scratch)
         try:
+            trained = [t.box for t in self._trained if t.item is part.item and t.box is not None]
             for core, padded in windows(pair.shape, ndim=self._ndim, box=part.box):
+                padded = clear_of(padded, core, trained)
                 self._add_window(matrix, pair, core, padded, part.item.id, network, run)
         finally:
             pair.close()
@@ -152,6 +159,24 @@ def windows(
         )
         found.append((core, padded))
     return found
+
+
+def clear_of(
+    padded: tuple[slice, ...], core: tuple[slice, ...], boxes: Sequence[Window]
+) -> tuple[slice, ...]:
+    """A window cut so that it reads none of the boxes, as far as its core does not lie in one itself."""
+    for box in boxes:
+        if not overlap(padded, box) or overlap(core, box):
+            continue
+        gaps = [max(c.start - b.stop, b.start - c.stop) for c, b in zip(core, box, strict=True)]
+        axis = int(np.argmax(gaps))  # cut where the most context remains
+        start, stop = padded[axis].start, padded[axis].stop
+        if core[axis].start >= box[axis].stop:
+            start = max(start, box[axis].stop)
+        else:
+            stop = min(stop, box[axis].start)
+        padded = (*padded[:axis], slice(start, stop), *padded[axis + 1 :])
+    return padded
 
 
 def score_of(matrix: ConfusionMatrix, score: str) -> float:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from segmodels.training.statistics import Histogram
 from tasks.datasets.dataset import Dataset, DatasetItem, Pair
 from tasks.datasets.pair import open_pair
-from tasks.datasets.splits import Part, make_split
+from tasks.datasets.splits import Part, make_split, named_parts
 from tasks.datasets.windows import bands_of
 from tasks.errors import InputError
 from tasks.training.config import Data
@@ -31,6 +31,11 @@ class Split:
     test: tuple[Part, ...]
 
     @property
+    def cut(self) -> bool:
+        """Whether parts of an item are used, not whole ones alone."""
+        return any(p.box is not None for part in (self.train, self.val, self.test) for p in part)
+
+    @property
     def items(self) -> tuple[DatasetItem, ...]:
         """All items, each once."""
         return tuple({p.item.id: p.item for part in (self.train, self.val, self.test) for p in part}.values())
@@ -39,12 +44,14 @@ class Split:
 def split_items(dataset: Dataset, data: Data, *, seed: int, scratch: Path) -> Split:
     """The data set's own splits where it has them; else held out at random, alike for each value of ``balance_by``.
 
-    A lone item is cut into blocks, of which some are held out.
+    A lone item is cut into blocks, of which some are held out, unless the data set names its parts.
 
     Raises:
         InputError: Nothing is left to train on, or to validate with.
     """
     known = [item for item in dataset.items if item.truth is not None]
+    if any(item.parts for item in known):
+        return _named(dataset, known, scratch=scratch)
     if len(known) == 1 and known[0].split is None:
         pair = open_pair(dataset, known[0], scratch=scratch)
         try:
@@ -68,6 +75,26 @@ def split_items(dataset: Dataset, data: Data, *, seed: int, scratch: Path) -> Sp
             "add some, or name splits in its dataset.json"
         )
     return Split(*(tuple(Part(item) for item in items) for items in (train, val, test)))
+
+
+def _named(dataset: Dataset, known: Sequence[DatasetItem], *, scratch: Path) -> Split:
+    """The boxes that the data set names; whole items beside them train unless they are named otherwise."""
+    found: dict[str, list[Part]] = {"train": [], "val": [], "test": []}
+    for item in known:
+        if not item.parts:
+            found[item.split or "train"].append(Part(item))
+            continue
+        pair = open_pair(dataset, item, scratch=scratch)
+        try:
+            for name, parts in named_parts(item, pair.shape).items():
+                found[name] += parts
+        except ValueError as error:
+            raise InputError(f"{dataset.root}: {error}; correct 'parts'") from error
+        finally:
+            pair.close()
+    if not found["train"] or not found["val"]:
+        raise InputError(f"{dataset.root} names parts, but none to train on or none to validate with; add it")
+    return Split(tuple(found["train"]), tuple(found["val"]), tuple(found["test"]))
 
 
 def group_of(item: DatasetItem, balance_by: str | None) -> str:

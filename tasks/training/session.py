@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from segmodels.normalise import Normaliser, make_normaliser
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
@@ -18,6 +21,9 @@ from tasks.training.items import Seen, Split, split_items, survey
 from tasks.training.outcome import FOLDER, Progress, TrainResult
 from tasks.training.tiles import Tiles
 
+#: Most pixels along an axis of a golden input, by number of axes.
+_GOLDEN = {2: 512, 3: 48}
+
 if TYPE_CHECKING:
     import keras
 
@@ -25,11 +31,11 @@ if TYPE_CHECKING:
     from tasks.training.evaluate import Evaluator
 
 
-def said(part: Part) -> str:
-    """An item's id, with the box if it is a part of it."""
-    if part.box is None:
-        return part.item.id
-    return f"{part.item.id}[{','.join(f'{s.start}:{s.stop}' for s in part.box)}]"
+def _middle(tile: npt.NDArray[np.float32], unit: int) -> npt.NDArray[np.float32]:
+    """The middle of a large tile, in multiples of the stride: a golden input is to be small."""
+    spatial = tile.shape[:-1]
+    sizes = [max(unit, min(n, _GOLDEN[len(spatial)]) // unit * unit) for n in spatial]
+    return tile[tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(spatial, sizes, strict=True))]
 
 
 class Session:
@@ -61,7 +67,7 @@ class Session:
         split = split_items(self._dataset, config.data, seed=config.seed, scratch=self._scratch)
         self._write("config.yaml", write_yaml(config))
         names = {"train": split.train, "val": split.val, "test": split.test}
-        self._write("split.json", json.dumps({k: [said(p) for p in v] for k, v in names.items()}, indent=1))
+        self._write("split.json", json.dumps({k: [p.text for p in v] for k, v in names.items()}, indent=1))
         self._progress.stage("looking at the items")
         seen = {item.id: survey(self._dataset, item, scratch=self._scratch) for item in split.items}
         card = make_card(config, self._dataset, split, seen, key=self._key, command=command)
@@ -81,6 +87,7 @@ class Session:
             stride=unit,
             balance_by=config.data.balance_by,
             scratch=self._scratch,
+            trained=split.train,
         )
         trained = self._fit(network, split, normalisers, evaluator)
         held_out, where = (split.test, "test") if split.test and score_test else (split.val, "validation")
@@ -227,7 +234,10 @@ class Session:
         golden, _ = tiles.draw()
         tiles.close()
         return write_bundle(
-            self._out / self._config.name, card=card, model=plain(fresh), golden_input=golden[None]
+            self._out / self._config.name,
+            card=card,
+            model=plain(fresh),
+            golden_input=np.ascontiguousarray(_middle(golden, unit)[None]),
         ).path
 
     def _write(self, name: str, text: str) -> None:
