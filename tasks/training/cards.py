@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from segmodels.bundles.card import Card, ChannelCard, Training
+from segmodels.bundles.postprocess import check_steps
 from tasks.datasets.dataset import Dataset
 from tasks.errors import UsageError
 from tasks.training.config import Config
@@ -42,9 +43,10 @@ def make_card(
     Raises:
         UsageError: The configuration asks for what no card can say.
     """
-    if config.postprocess is not None and "postprocess" not in Card.model_fields:
-        raise UsageError("postprocess: this version's cards have no post-processing; remove the key")
-    extra = {} if config.postprocess is None else {"postprocess": config.postprocess}
+    try:
+        check_steps(config.postprocess or (), [c.name for c in dataset.classes])
+    except ValueError as error:
+        raise UsageError(f"{error}; correct the configuration") from error
     channels = _channels(dataset, split, seen)
     if len(config.normalise) not in (1, len(channels)):
         raise UsageError(
@@ -91,7 +93,7 @@ def make_card(
             details=details,
         ),
         scores=dict(scores or {}),
-        **extra,
+        postprocess=config.postprocess or (),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segmodels.bundles.card import ClassCard, Normalise, NormalisePercentile
+from segmodels.bundles.postprocess import PostStep
 from tasks.datasets.dataset import Layout
 from tasks.datasets.entries import ItemEntry
 from tasks.datasets.manifest import ClassEntry, DatasetFile
@@ -102,7 +103,7 @@ class Config(_Strict):
         tile: Of the bundle, for prediction; the patch doubled by default.
         overlap: Of the bundle.
         padding: Of the bundle.
-        postprocess: Of the bundle, as its card wants it.
+        postprocess: Of the bundle: steps as its card has them, none of which enters the scores.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -131,7 +132,7 @@ class Config(_Strict):
     tile: tuple[int, ...] | None = None
     overlap: float | None = Field(default=None, ge=0, lt=1)
     padding: Literal["reflect", "edge", "zero"] = "reflect"
-    postprocess: dict[str, Any] | None = None
+    postprocess: tuple[PostStep, ...] | None = None
 
     @field_validator("augment")
     @classmethod
