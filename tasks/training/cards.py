@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from segmodels.bundles.card import Card, ChannelCard, Training
 from segmodels.bundles.postprocess import check_steps
 from tasks.datasets.dataset import Dataset
+from tasks.datasets.splits import Part
 from tasks.errors import UsageError
 from tasks.training.config import Config
 from tasks.training.items import Seen, Split
@@ -86,7 +87,7 @@ def make_card(
         spacing=config.spacing,
         licence=config.licence,
         training=Training(
-            data=f"{known.get('name') or dataset.root.name}, {len(split.train)} items ({dataset.layout})",
+            data=f"{known.get('name') or dataset.root.name}, {counted(split.train)} ({dataset.layout})",
             licence=known.get("licence", ""),
             command=command,
             notes=config.notes,
@@ -95,6 +96,14 @@ def make_card(
         scores=dict(scores or {}),
         postprocess=config.postprocess or (),
     )
+
+
+def counted(parts: Sequence[Part]) -> str:
+    """How many items, and how many parts of them, in words."""
+    items = len({part.item.id for part in parts})
+    said = f"{items} {'item' if items == 1 else 'items'}"
+    cut = sum(part.box is not None for part in parts)
+    return f"{cut} {'part' if cut == 1 else 'parts'} of {said}" if cut else said
 
 
 def _channels(dataset: Dataset, split: Split, seen: Mapping[str, Seen]) -> tuple[ChannelCard, ...]:

@@ -15,7 +15,7 @@ from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
 from tasks.errors import UsageError
 from tasks.files import atomic_write
-from tasks.training.cards import make_card
+from tasks.training.cards import counted, make_card
 from tasks.training.config import Config, write_yaml
 from tasks.training.items import Seen, Split, split_items, survey
 from tasks.training.outcome import FOLDER, Progress, TrainResult
@@ -91,7 +91,7 @@ class Session:
         )
         trained = self._fit(network, split, normalisers, evaluator)
         held_out, where = (split.test, "test") if split.test and score_test else (split.val, "validation")
-        self._progress.stage(f"scoring {len(held_out)} {where} items")
+        self._progress.stage(f"scoring {counted(held_out)} ({where})")
         scores = evaluator.scores(network, held_out, score=config.score)
         scores = {f"{config.score if k == 'score' else k}_{where}": round(v, 5) for k, v in scores.items()}
         self._write("scores.json", json.dumps(scores, indent=1))
@@ -174,7 +174,7 @@ class Session:
             warmup=optimiser.warmup,
         )
         tiles = self._tiles(split.train, normalisers, balanced=True)
-        self._progress.stage(f"training {config.model.architecture} on {len(split.train)} items")
+        self._progress.stage(f"training {config.model.architecture} on {counted(split.train)}")
         try:
             return fit(
                 network,
