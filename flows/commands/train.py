@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[
-        str | None, typer.Argument(help="A YAML file, or a recipe's name (nuclei).", show_default=False)
+        str | None,
+        typer.Argument(help="A YAML file, or a recipe's name (nuclei, ct-organs).", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -28,6 +29,7 @@ class DatasetItem:
         images: One file, or one file per modality or band on one grid, in channel order.
         truth: The mask (raster or volume) or the vector labels; None where the item has none.
         split: Where the data set puts it; None leaves that to the training.
+        parts: Boxes of it per split, where it is no split's as a whole; an open end is the image's own.
         details: What the layout knows of this item alone (the shapes of a COCO image).
     """
 
@@ -35,6 +37,7 @@ class DatasetItem:
     images: tuple[Path, ...]
     truth: Path | None
     split: Split | None = None
+    parts: Mapping[Split, tuple[Window, ...]] = field(default_factory=dict, hash=False, compare=False)
     details: dict[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
 
 

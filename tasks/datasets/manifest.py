@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import json
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segmodels.bundles.card import ChannelCard, ClassCard
 from tasks.datasets.dataset import IGNORE, Layout, Split
+from tasks.datasets.entries import SPLIT_NAMES, ItemEntry
 from tasks.errors import InputError
 
 FILE_NAMES = ("dataset.json", "dataset.yaml", "dataset.yml")
-_SPLIT_NAMES: dict[str, Split] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+#: A run of values of a mask, ends included.
+_RUN = re.compile(r"(\d+)-(\d+)", re.ASCII)
 
 
 class ClassEntry(BaseModel):
@@ -28,7 +28,8 @@ class ClassEntry(BaseModel):
     Attributes:
         name: What people call it.
         code: Its value in masks that segflow writes; by default its place in the list.
-        values: Values of the truth file (or of the attribute) that mean it; by default the code.
+        values: Values of the truth file (or of the attribute) that mean it, a run of them as ``"25-50"``; by
+            default the code.
         colour: ``#rrggbb``.
         region: Whether its components are measured as regions; not the first class by default.
     """
@@ -51,6 +52,8 @@ class DatasetFile(BaseModel):
         ignore: Values of the truth that say nothing is known there.
         channels: Names, or objects like the card's channels.
         splits: Ids per split; an entry may end in ``*``.
+        items: Pairs of image and mask, where no layout of folders says which belong together; files that it
+            does not name are left alone.
         images: Folder of the images.
         masks: Folder of the masks.
         mask_suffix: What a mask's name has behind its image's.
@@ -75,6 +78,7 @@ class DatasetFile(BaseModel):
     ignore: list[int] = Field(default_factory=list)
     channels: list[str | ChannelCard] = Field(default_factory=list)
     splits: dict[str, list[str]] = Field(default_factory=dict)
+    items: list[ItemEntry] | None = Field(default=None, min_length=1)
     images: str | None = None
     masks: str | None = None
     mask_suffix: str = ""
@@ -108,8 +112,11 @@ class DatasetFile(BaseModel):
         for i, entry in enumerate(self.classes or []):
             code = entry.code if entry.code is not None else i
             for value in entry.values if entry.values is not None else [code]:
+                run = _RUN.fullmatch(value) if isinstance(value, str) else None
                 if isinstance(value, int):
                     table[value] = code
+                elif run:
+                    table |= dict.fromkeys(range(int(run[1]), int(run[2]) + 1), code)
         return table | dict.fromkeys(self.ignore, IGNORE)
 
     def attribute_codes(self) -> dict[str, int]:
@@ -130,7 +137,7 @@ class DatasetFile(BaseModel):
         for name, patterns in self.splits.items():
             for pattern in patterns:
                 if item == pattern or (pattern.endswith("*") and item.startswith(pattern[:-1])):
-                    return _SPLIT_NAMES[name]
+                    return SPLIT_NAMES[name]
         return None
 
 
@@ -153,7 +160,7 @@ def make_classes(names: list[str], codes: list[int] | None = None) -> tuple[Clas
 
 def split_name(name: str) -> Split | None:
     """The split that a folder's or file's name speaks of."""
-    return _SPLIT_NAMES.get(name.lower())
+    return SPLIT_NAMES.get(name.lower())
 
 
 def find_file(root: Path) -> Path | None:
@@ -204,7 +211,16 @@ def parse_file(value: dict[str, Any], path: Path) -> DatasetFile:
         file = DatasetFile.model_validate(value)
     except ValidationError as error:
         raise InputError(_sentence(error, path)) from error
-    unknown = sorted(set(file.splits) - set(_SPLIT_NAMES))
+    return check_file(file, path)
+
+
+def check_file(file: DatasetFile, path: Path) -> DatasetFile:
+    """Checks what one key cannot know of another.
+
+    Raises:
+        InputError: A split is unknown, or classes clash.
+    """
+    unknown = sorted(set(file.splits) - set(SPLIT_NAMES))
     if unknown:
         raise InputError(f"{path} names a split {unknown[0]!r}; use train, val and test.")
     try:
@@ -246,7 +262,8 @@ def _sentence(error: ValidationError, path: Path) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        fields = ClassEntry.model_fields if first["loc"][0] == "classes" else DatasetFile.model_fields
+        sections: dict[object, type[BaseModel]] = {"classes": ClassEntry, "items": ItemEntry}
+        fields = sections.get(first["loc"][0], DatasetFile).model_fields
         near = get_close_matches(str(first["loc"][-1]), list(fields), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(fields)}"
         return f"{path} has an unknown key {where!r}; {hint}?"

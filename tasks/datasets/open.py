@@ -15,14 +15,18 @@ from tasks.datasets.layouts.instances import looks_like_instances, open_instance
 from tasks.datasets.layouts.nnunet import looks_like_nnunet, open_nnunet
 from tasks.datasets.layouts.pairs import open_folders
 from tasks.datasets.layouts.voc import find_voc, open_voc
-from tasks.datasets.manifest import DatasetFile, find_file, parse_file, read_mapping
+from tasks.datasets.manifest import DatasetFile, check_file, find_file, parse_file, read_mapping
 from tasks.errors import InputError, UsageError
 
 _VOLUMES = ("nnunet", "decathlon")
 
 
 def open_dataset(
-    path: str | Path, *, layout: Layout | Literal["auto"] = "auto", scratch: Path | None = None
+    path: str | Path,
+    *,
+    layout: Layout | Literal["auto"] = "auto",
+    scratch: Path | None = None,
+    manifest: DatasetFile | None = None,
 ) -> Dataset:
     """Finds out what lies in a folder, without reading images.
 
@@ -33,6 +37,7 @@ def open_dataset(
         path: The folder, or the ``dataset.json``/``dataset.yaml`` in it.
         layout: How it lies on disk; ``auto`` asks its own file, then the folders' names.
         scratch: Folder for inflated volumes during that look; a temporary one by default.
+        manifest: What a ``dataset.json`` would say, instead of the folder's own.
 
     Raises:
         InputError: The folder is missing, of no known layout, or its own file is wrong.
@@ -48,15 +53,18 @@ def open_dataset(
         raise InputError(f"{path} is no folder; name the folder of the data set.")
     # absolute, but links kept: an item's path is what the user sees
     root = Path(root.absolute())
+    if scratch is not None:
+        return _open(root, layout, scratch, manifest)
+    with tempfile.TemporaryDirectory(prefix="segflow-") as folder:
+        return _open(root, layout, Path(folder), manifest)
+
+
+def _open(root: Path, layout: str, scratch: Path, manifest: DatasetFile | None) -> Dataset:
+    if manifest is not None:
+        given = Path("data.manifest")
+        return _of_file(root, check_file(manifest, given), given, layout, scratch)
     named_in = find_file(root)
     value = {} if named_in is None else read_mapping(named_in)
-    if scratch is not None:
-        return _open(root, value, named_in, layout, scratch)
-    with tempfile.TemporaryDirectory(prefix="segflow-") as folder:
-        return _open(root, value, named_in, layout, Path(folder))
-
-
-def _open(root: Path, value: dict[str, Any], named_in: Path | None, layout: str, scratch: Path) -> Dataset:
     if named_in is not None and layout in ("auto", *_VOLUMES) and _speaks_of_volumes(value):
         if layout == "nnunet" or (layout == "auto" and looks_like_nnunet(root, value)):
             return open_nnunet(root, value, named_in)
@@ -64,6 +72,12 @@ def _open(root: Path, value: dict[str, Any], named_in: Path | None, layout: str,
     if layout in _VOLUMES:
         raise InputError(f"{root} has no dataset.json with 'labels' and channels, as layout {layout} needs.")
     file = DatasetFile() if named_in is None else parse_file(value, named_in)
+    return _of_file(root, file, named_in, layout, scratch)
+
+
+def _of_file(root: Path, file: DatasetFile, named_in: Path | None, layout: str, scratch: Path) -> Dataset:
+    if file.items is not None:
+        return open_folders(root, file, layout="pairs", scratch=scratch, named_in=named_in)
     kind = layout if layout != "auto" else file.layout or _guess(root)
     if kind == "voc":
         return open_voc(root, file, scratch=scratch)

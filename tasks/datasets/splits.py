@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from tasks.datasets.dataset import Dataset, DatasetItem, Split
+from tasks.datasets.entries import box_text
 from tasks.imagery.protocol import Window
 
 #: Blocks per axis that a lone image is cut into.
@@ -26,6 +27,43 @@ class Part:
 
     item: DatasetItem
     box: Window | None = None
+
+    @property
+    def text(self) -> str:
+        """The item's id, with the box if it is a part of it."""
+        return self.item.id if self.box is None else f"{self.item.id}[{box_text(self.box)}]"
+
+
+def named_parts(item: DatasetItem, shape: Sequence[int]) -> dict[Split, tuple[Part, ...]]:
+    """The boxes of an item that the data set names per split, open ends filled in.
+
+    Raises:
+        ValueError: A box does not fit the item, or a trained one shares pixels with a held-out one.
+    """
+    found: dict[Split, tuple[Part, ...]] = dict.fromkeys(_SPLITS, ())
+    for name, boxes in item.parts.items():
+        for box in boxes:
+            if len(box) != len(shape) or any(
+                (s.start or 0) >= n or (s.stop or n) > n for s, n in zip(box, shape, strict=True)
+            ):
+                size = " x ".join(map(str, shape))
+                raise ValueError(
+                    f"{item.id} has {size} pixels, so its {name} part {box_text(box)} does not fit"
+                )
+            whole = tuple(slice(s.start or 0, s.stop or n) for s, n in zip(box, shape, strict=True))
+            found[name] += (Part(item, whole),)
+    for name in ("val", "test"):
+        for held in found[name]:
+            if any(overlap(held.box, part.box) for part in found["train"]):
+                raise ValueError(f"a train part of {item.id} shares pixels with a {name} part")
+    return found
+
+
+def overlap(a: Window | None, b: Window | None) -> bool:
+    """Whether two windows of one item share a pixel; None is the whole item."""
+    if a is None or b is None:
+        return True
+    return all(s.start < t.stop and t.start < s.stop for s, t in zip(a, b, strict=True))
 
 
 def make_split(

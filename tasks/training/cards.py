@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from segmodels.bundles.card import Card, ChannelCard, Training
+from segmodels.bundles.postprocess import check_steps
 from tasks.datasets.dataset import Dataset
+from tasks.datasets.splits import Part
 from tasks.errors import UsageError
 from tasks.training.config import Config
 from tasks.training.items import Seen, Split
@@ -45,16 +47,19 @@ def make_card(
     Raises:
         UsageError: The configuration asks for what no card can say.
     """
-    if config.postprocess is not None and "postprocess" not in Card.model_fields:
-        raise UsageError("postprocess: this version's cards have no post-processing; remove the key")
-    extra = {} if config.postprocess is None else {"postprocess": config.postprocess}
+    try:
+        check_steps(config.postprocess or (), [c.name for c in dataset.classes])
+    except ValueError as error:
+        raise UsageError(f"{error}; correct the configuration") from error
     channels = _channels(dataset, split, seen)
     trained_on = {part.item.id for part in split.train}
     counts = sum(seen[name].labels for name in sorted(trained_on))
     share = np.asarray(counts) / max(int(np.sum(counts)), 1)
+    uses = {"train": split.train, "validation": split.val, "test": split.test}
     details = {
         "key": key,
         "seed": config.seed,
+        **({"parts": {k: [p.text for p in v] for k, v in uses.items()}} if split.cut else {}),
         "items": {"train": len(split.train), "validation": len(split.val), "test": len(split.test)},
         "class_frequencies": {
             c.name: round(float(s), 6) for c, s in zip(dataset.classes, share, strict=True)
@@ -82,15 +87,23 @@ def make_card(
         spacing=config.spacing,
         licence=config.licence,
         training=Training(
-            data=f"{known.get('name') or dataset.root.name}, {len(split.train)} items ({dataset.layout})",
+            data=f"{known.get('name') or dataset.root.name}, {counted(split.train)} ({dataset.layout})",
             licence=known.get("licence", ""),
             command=command,
             notes=config.notes,
             details=details,
         ),
         scores=dict(scores or {}),
-        **extra,
+        postprocess=config.postprocess or (),
     )
+
+
+def counted(parts: Sequence[Part]) -> str:
+    """How many items, and how many parts of them, in words."""
+    items = len({part.item.id for part in parts})
+    said = f"{items} {'item' if items == 1 else 'items'}"
+    cut = sum(part.box is not None for part in parts)
+    return f"{cut} {'part' if cut == 1 else 'parts'} of {said}" if cut else said
 
 
 def _channels(dataset: Dataset, split: Split, seen: Mapping[str, Seen]) -> tuple[ChannelCard, ...]:

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segmodels.bundles.card import ClassCard, Normalise, NormalisePercentile
+from segmodels.bundles.postprocess import PostStep
 from tasks.datasets.dataset import Layout
+from tasks.datasets.entries import ItemEntry
+from tasks.datasets.manifest import ClassEntry, DatasetFile
 from tasks.errors import UsageError
 
 
@@ -23,6 +26,7 @@ class Data(_Strict):
     Attributes:
         path: Folder of the data set; ``--dataset`` gives another.
         layout: How it lies there; ``auto`` finds out.
+        manifest: What the folder's ``dataset.json`` would say, for a folder that has none.
         validation: Share of the training items held out for choices, where the data set names no ``val`` split.
         test: Share held out for the scores of the card, where it names no ``test`` split; 0 scores on
             the validation items.
@@ -35,6 +39,7 @@ class Data(_Strict):
 
     path: Path | None = None
     layout: Layout | Literal["auto"] = "auto"
+    manifest: DatasetFile | None = None
     validation: float = Field(default=0.2, gt=0, lt=1)
     test: float = Field(default=0.0, ge=0, lt=1)
     balance_by: str | None = None
@@ -99,7 +104,7 @@ class Config(_Strict):
         tile: Of the bundle, for prediction; by default the patch doubled, up to what the stride divides.
         overlap: Of the bundle.
         padding: Of the bundle.
-        postprocess: Of the bundle, as its card wants it.
+        postprocess: Of the bundle: steps as its card has them, none of which enters the scores.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -128,7 +133,7 @@ class Config(_Strict):
     tile: tuple[int, ...] | None = None
     overlap: float | None = Field(default=None, ge=0, lt=1)
     padding: Literal["reflect", "edge", "zero"] = "reflect"
-    postprocess: dict[str, Any] | None = None
+    postprocess: tuple[PostStep, ...] | None = None
 
     @field_validator("augment")
     @classmethod
@@ -160,6 +165,9 @@ class Config(_Strict):
 _SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Config,
     ("data",): Data,
+    ("data", "manifest"): DatasetFile,
+    ("data", "manifest", "classes"): ClassEntry,
+    ("data", "manifest", "items"): ItemEntry,
     ("model",): Model,
     ("loss",): LossTerm,
     ("optimiser",): Optimiser,

@@ -7,6 +7,7 @@ probabilities are brought back, linearly, and scored against the item's own trut
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy.typing as npt
 from segmodels.metrics import ConfusionMatrix
 from segmodels.normalise import Normaliser
 from segmodels.training.scoring import Run, compiled, predict_window
-from tasks.datasets.dataset import IGNORE, Dataset
+from tasks.datasets.dataset import IGNORE, Dataset, DatasetItem
 from tasks.datasets.lattice import LatticePair, Opened, at_spacing
 from tasks.datasets.pair import open_item
 from tasks.datasets.resampling import linear, source_window
-from tasks.datasets.splits import Part
+from tasks.datasets.splits import Part, overlap
 from tasks.imagery.protocol import Window
 from tasks.training.items import group_of
 from tasks.training.tiles import positions_of
@@ -82,6 +83,7 @@ class Evaluator:
         spacing: At which it sees items, per axis of the model; None takes each item's own.
         balance_by: A detail of items whose values get scores of their own.
         scratch: Folder for inflated volumes.
+        trained: Parts that no score may read, not even as context.
     """
 
     def __init__(
@@ -95,14 +97,16 @@ class Evaluator:
         spacing: Sequence[float] | None = None,
         balance_by: str | None,
         scratch: Path,
+        trained: Sequence[Part] = (),
     ) -> None:
+        self._trained = trained
         self._dataset, self._normalisers, self._codes = dataset, normalisers, list(codes)
         self._ndim, self._strides, self._balance_by, self._scratch = ndim, strides, balance_by, scratch
         self._spacing = spacing
         self._run: tuple[keras.Model, Run] | None = None
 
     def scores(self, network: keras.Model, parts: Sequence[Part], *, score: str) -> dict[str, float]:
-        """Pooled over all items: ``score`` first, then the IoU per class, then the score per group.
+        """Pooled over all items: ``score`` first, then the IoU per class (after the Dice, where that is the score), then the score per group.
 
         Args:
             network: Its first output counts.
@@ -120,7 +124,9 @@ class Evaluator:
         total = sum(groups.values(), start=self._empty())
         names = [c.name.replace(" ", "_") for c in self._dataset.classes]
         found = {"score": score_of(total, score)}
-        found |= {f"iou_{n}": float(v) for n, v in zip(names, total.iou(), strict=True)}
+        each = {"dice": total.dice()} if score == "mean_dice" else {}
+        for measure, values in {**each, "iou": total.iou()}.items():
+            found |= {f"{measure}_{n}": float(v) for n, v in zip(names, values, strict=True)}
         found["pixel_accuracy"] = total.pixel_accuracy()
         if len(groups) > 1:
             found |= {f"{score}_{g or 'other'}": score_of(m, score) for g, m in sorted(groups.items())}
@@ -164,7 +170,12 @@ class Evaluator:
 
     def _windows(self, pair: Opened, part: Part) -> list[tuple[Window, Window]]:
         steps = pair.steps if isinstance(pair, LatticePair) else None
-        return windows(_own(pair).shape, ndim=self._ndim, box=part.box, steps=steps)
+        every = windows(_own(pair).shape, ndim=self._ndim, box=part.box, steps=steps)
+        return [(core, clear_of(padded, core, self._trained_boxes(part.item))) for core, padded in every]
+
+    def _trained_boxes(self, item: DatasetItem) -> list[Window]:
+        """What was trained of an item, if that is a part of it."""
+        return [t.box for t in self._trained if t.item is item and t.box is not None]
 
     def _predicted(self, pair: Opened, core: Window, padded: Window, run: Run) -> npt.NDArray[np.intp]:
         """Positions of the logits over ``core`` of the item's own pixels."""
@@ -190,6 +201,14 @@ class Evaluator:
             slice(max(s.start - h, 0), min(s.stop + h, n))
             for s, h, n in zip(need, halo, pair.shape, strict=True)
         )
+        trained = [
+            tuple(
+                slice(math.floor(s.start / f), math.ceil(s.stop / f))
+                for s, f in zip(box, pair.steps, strict=True)
+            )
+            for box in self._trained_boxes(pair.item)
+        ]
+        padded = clear_of(padded, need, trained)
         logits = self._logits(pair, padded, run)
         shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)
@@ -226,6 +245,24 @@ def windows(
         )
         found.append((core, padded))
     return found
+
+
+def clear_of(
+    padded: tuple[slice, ...], core: tuple[slice, ...], boxes: Sequence[Window]
+) -> tuple[slice, ...]:
+    """A window cut so that it reads none of the boxes, as far as its core does not lie in one itself."""
+    for box in boxes:
+        if not overlap(padded, box) or overlap(core, box):
+            continue
+        gaps = [max(c.start - b.stop, b.start - c.stop) for c, b in zip(core, box, strict=True)]
+        axis = int(np.argmax(gaps))  # cut where the most context remains
+        start, stop = padded[axis].start, padded[axis].stop
+        if core[axis].start >= box[axis].stop:
+            start = max(start, box[axis].stop)
+        else:
+            stop = min(stop, box[axis].start)
+        padded = (*padded[:axis], slice(start, stop), *padded[axis + 1 :])
+    return padded
 
 
 def score_of(matrix: ConfusionMatrix, score: str) -> float:

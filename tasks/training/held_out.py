@@ -15,7 +15,6 @@ from tasks.evaluation.intervals import Bootstrap
 from tasks.evaluation.results import summarise
 from tasks.evaluation.score import ItemScore
 from tasks.training.evaluate import Counted
-from tasks.training.items import said
 
 #: What the validation items were used for before they were scored.
 CHOSEN_ON = (
@@ -38,7 +37,7 @@ def held_out_result(
     codes = tuple(c.code for c in classes)
     scored = [
         ItemScore(
-            said(item.part),
+            item.part.text,
             "scored",
             codes=codes,
             counts=np.pad(item.matrix.counts, ((0, 0), (0, len(OUTSIDE)))),
@@ -64,7 +63,7 @@ def held_out_result(
 
 def from_worst_to_best(items: Sequence[Counted], *, count: int) -> list[Counted]:
     """Items to look at, evenly from the lowest mean IoU to the highest."""
-    order = sorted(items, key=lambda item: (float(np.nan_to_num(item.matrix.mean_iou())), said(item.part)))
+    order = sorted(items, key=lambda item: (float(np.nan_to_num(item.matrix.mean_iou())), item.part.text))
     wanted = min(count, len(order))
     places = np.linspace(0, len(order) - 1, wanted).round().astype(int) if wanted > 1 else np.arange(wanted)
     return [order[i] for i in places]

@@ -15,7 +15,7 @@ from segmodels.normalise import Normaliser, freeze
 from tasks.datasets.dataset import Dataset, DatasetItem
 from tasks.datasets.lattice import Opened, bytes_per_value, open_at
 from tasks.datasets.pair import open_pair
-from tasks.datasets.splits import Part, make_split
+from tasks.datasets.splits import Part, make_split, named_parts
 from tasks.datasets.windows import bands_of
 from tasks.errors import InputError, UsageError
 from tasks.planning.statistics import ChannelHistogram, ChannelSummary
@@ -34,6 +34,11 @@ class Split:
     test: tuple[Part, ...]
 
     @property
+    def cut(self) -> bool:
+        """Whether parts of an item are used, not whole ones alone."""
+        return any(p.box is not None for part in (self.train, self.val, self.test) for p in part)
+
+    @property
     def items(self) -> tuple[DatasetItem, ...]:
         """All items, each once."""
         return tuple({p.item.id: p.item for part in (self.train, self.val, self.test) for p in part}.values())
@@ -42,12 +47,14 @@ class Split:
 def split_items(dataset: Dataset, data: Data, *, seed: int, scratch: Path) -> Split:
     """The data set's own splits where it has them; else held out at random, alike for each value of ``balance_by``.
 
-    A lone item is cut into blocks, of which some are held out.
+    A lone item is cut into blocks, of which some are held out, unless the data set names its parts.
 
     Raises:
         InputError: Nothing is left to train on, or to validate with.
     """
     known = [item for item in dataset.items if item.truth is not None]
+    if any(item.parts for item in known):
+        return _named(dataset, known, scratch=scratch)
     if len(known) == 1 and known[0].split is None:
         pair = open_pair(dataset, known[0], scratch=scratch)
         try:
@@ -73,16 +80,29 @@ def split_items(dataset: Dataset, data: Data, *, seed: int, scratch: Path) -> Sp
     return Split(*(tuple(Part(item) for item in items) for items in (train, val, test)))
 
 
+def _named(dataset: Dataset, known: Sequence[DatasetItem], *, scratch: Path) -> Split:
+    """The boxes that the data set names; whole items beside them train unless they are named otherwise."""
+    found: dict[str, list[Part]] = {"train": [], "val": [], "test": []}
+    for item in known:
+        if not item.parts:
+            found[item.split or "train"].append(Part(item))
+            continue
+        pair = open_pair(dataset, item, scratch=scratch)
+        try:
+            for name, parts in named_parts(item, pair.shape).items():
+                found[name] += parts
+        except ValueError as error:
+            raise InputError(f"{dataset.root}: {error}; correct 'parts'") from error
+        finally:
+            pair.close()
+    if not found["train"] or not found["val"]:
+        raise InputError(f"{dataset.root} names parts, but none to train on or none to validate with; add it")
+    return Split(tuple(found["train"]), tuple(found["val"]), tuple(found["test"]))
+
+
 def group_of(item: DatasetItem, balance_by: str | None) -> str:
     """The value by which an item is balanced; an item without it forms the group ``""``."""
     return "" if balance_by is None else str(item.details.get(balance_by, ""))
-
-
-def said(part: Part) -> str:
-    """An item's id, with the box if it is a part of it."""
-    if part.box is None:
-        return part.item.id
-    return f"{part.item.id}[{','.join(f'{s.start}:{s.stop}' for s in part.box)}]"
 
 
 def _held_out(

@@ -7,20 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from segmodels.normalise import Normaliser
 from tasks.calling import Call
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.splits import Part
 from tasks.errors import UsageError
 from tasks.files import atomic_write
-from tasks.training.cards import make_card
+from tasks.training.cards import counted, make_card
 from tasks.training.config import Config, write_yaml
 from tasks.training.examples import Shown, shown
 from tasks.training.held_out import from_worst_to_best, held_out_result
-from tasks.training.items import Seen, Split, said, split_items, survey
+from tasks.training.items import Seen, Split, split_items, survey
 from tasks.training.outcome import FOLDER, HELD_OUT, Progress, TrainResult
 from tasks.training.page import Told, write_page
 from tasks.training.tiles import Tiles
+
+#: Most pixels along an axis of a golden input, by number of axes.
+_GOLDEN = {2: 512, 3: 40}
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +40,13 @@ EXAMPLES = 4
 
 def _by(sizes: Sequence[int]) -> str:
     return " × ".join(map(str, sizes))
+
+
+def _middle(tile: npt.NDArray[np.float32], unit: int) -> npt.NDArray[np.float32]:
+    """The middle of a large tile, in multiples of the stride: a golden input is to be small."""
+    spatial = tile.shape[:-1]
+    sizes = [max(unit, min(n, _GOLDEN[len(spatial)]) // unit * unit) for n in spatial]
+    return tile[tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(spatial, sizes, strict=True))]
 
 
 class Session:
@@ -75,7 +88,7 @@ class Session:
         split = split_items(self._dataset, config.data, seed=config.seed, scratch=self._scratch)
         self._write("config.yaml", write_yaml(config))
         names = {"train": split.train, "val": split.val, "test": split.test}
-        self._write("split.json", json.dumps({k: [said(p) for p in v] for k, v in names.items()}, indent=1))
+        self._write("split.json", json.dumps({k: [p.text for p in v] for k, v in names.items()}, indent=1))
         self._progress.stage("looking at the items")
         seen = call("survey", lambda: self._survey(split))
         # what no card can say is refused before the training, not after it
@@ -101,10 +114,11 @@ class Session:
             spacing=config.spacing,
             balance_by=config.data.balance_by,
             scratch=self._scratch,
+            trained=split.train,
         )
         trained = call("train", lambda: self._fit(network, split, normalisers, evaluator))
         held_out, where = (split.test, "test") if split.test and score_test else (split.val, "validation")
-        self._progress.stage(f"scoring {len(held_out)} {where} items")
+        self._progress.stage(f"scoring {counted(held_out)} ({where})")
         items = call("score", lambda: [evaluator.counted(network, part) for part in held_out])
         scores = evaluator.pooled(items, score=config.score)
         scores = {f"{config.score if k == 'score' else k}_{where}": round(v, 5) for k, v in scores.items()}
@@ -155,7 +169,7 @@ class Session:
         classes, channels = self._dataset.classes, [c.name for c in self._dataset.channels]
         return [
             (
-                said(item.part),
+                item.part.text,
                 item.matrix.mean_iou(),
                 shown(evaluator.seen(network, item.part), classes, channels),
             )
@@ -254,7 +268,7 @@ class Session:
             warmup=optimiser.warmup,
         )
         tiles = self._tiles(split.train, normalisers, balanced=True)
-        self._progress.stage(f"training {config.model.architecture} on {len(split.train)} items")
+        self._progress.stage(f"training {config.model.architecture} on {counted(split.train)}")
         try:
             return fit(
                 network,
@@ -315,7 +329,10 @@ class Session:
         golden, _ = tiles.draw()
         tiles.close()
         return write_bundle(
-            self._out / self._config.name, card=card, model=plain(fresh), golden_input=golden[None]
+            self._out / self._config.name,
+            card=card,
+            model=plain(fresh),
+            golden_input=np.ascontiguousarray(_middle(golden, unit)[None]),
         ).path
 
     def _write(self, name: str, text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasks.calling import Call, directly
 from tasks.datasets.dataset import Dataset
+from tasks.datasets.entries import box_text
 from tasks.datasets.open import open_dataset
 from tasks.errors import InputError, UsageError
 from tasks.files import writing
@@ -51,7 +52,13 @@ def train_bundle(
     bundle = out / config.name
     with tempfile.TemporaryDirectory(prefix="segflow-train-") as scratch:
         dataset = _classes(
-            open_dataset(config.data.path, layout=config.data.layout, scratch=Path(scratch)), config
+            open_dataset(
+                config.data.path,
+                layout=config.data.layout,
+                scratch=Path(scratch),
+                manifest=config.data.manifest,
+            ),
+            config,
         )
         key = training_key(config, dataset)
         if (bundle / "model.json").is_file():
@@ -74,12 +81,20 @@ def training_key(config: Config, dataset: Dataset) -> str:
     """Names a training: what decides the weights, and the state of every file."""
     words = config.model_dump(mode="json", exclude={"name", "description", "licence", "notes"})
     words["data"].pop("path")
+    if words["data"]["manifest"] is None:
+        words["data"].pop("manifest")
     files = [
         (item.id, item.split, [(p.name, s.st_size, s.st_mtime_ns) for p in (*item.images, item.truth) if p and p.exists() for s in [p.stat()]])
         for item in dataset.items
     ]  # fmt: skip
     classes = [c.model_dump() for c in dataset.classes]
-    text = json.dumps([words, files, classes], sort_keys=True)
+    parts = {
+        item.id: {name: [box_text(box) for box in boxes] for name, boxes in item.parts.items()}
+        for item in dataset.items
+        if item.parts
+    }
+    truth = [sorted(dataset.values.items()), parts]
+    text = json.dumps([words, files, classes, truth], sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 

@@ -32,9 +32,9 @@ def open_folders(
     Raises:
         InputError: There are no images, or no classes can be found.
     """
-    items: list[DatasetItem] = []
+    items: list[DatasetItem] = _listed(root, file, named_in or root)
     orphans: list[Path] = []
-    for prefix, split, images, masks in _places(root, file, named_in or root):
+    for prefix, split, images, masks in () if items else _places(root, file, named_in or root):
         found = list(_files(images, IMAGE_SUFFIXES))
         truths = _truths(masks, file.mask_suffix)
         used: set[str] = set()
@@ -94,6 +94,25 @@ def details_of(file: DatasetFile) -> dict[str, Any]:
         "outside": None if file.outside == "ignore" else (classes[0].code if classes else 0),
         "all_touched": file.all_touched,
     }
+
+
+def _listed(root: Path, file: DatasetFile, named_in: Path) -> list[DatasetItem]:
+    """The items that the file names one by one."""
+    found = []
+    for entry in file.items or []:
+        images = tuple(inside(root, image, named_in=named_in) for image in entry.images)
+        suffix = _suffix(entry.images[0], IMAGE_SUFFIXES)
+        id = entry.id or entry.images[0][: len(entry.images[0]) - len(suffix)]
+        found.append(
+            DatasetItem(
+                id=id,
+                images=images,
+                truth=None if entry.mask is None else inside(root, entry.mask, named_in=named_in),
+                split=split_name(entry.split) if entry.split else file.split_of(id),
+                parts=entry.boxes(),
+            )
+        )
+    return found
 
 
 def _places(

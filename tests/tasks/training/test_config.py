@@ -21,6 +21,10 @@ PLAIN = {"name": "a", "patch": [32, 32], "steps": 5}
         ({"optimiser": {"learning_rat": 1}}, "'optimiser.learning_rat'; did you mean 'learning_rate'?"),
         ({"loss": [{"kind": "dice", "wieght": 1}]}, "'loss.0.wieght'; did you mean 'weight'?"),
         ({"data": {"pathh": "x"}}, "'data.pathh'; did you mean 'path'?"),
+        ({"data": {"manifest": {"itmes": []}}}, "'data.manifest.itmes'; did you mean 'items'?"),
+        ({"data": {"manifest": {"items": [{"image": "a", "maks": "b"}]}}}, "did you mean 'mask'?"),
+        ({"data": {"manifest": {"items": [{"image": "a", "parts": {"train": [":"]}}]}}}, "is no box"),
+        ({"postprocess": [{"kind": "biggest", "class_name": "a"}]}, "postprocess"),
         ({"augment": [{"kind": "flipp"}]}, "no step 'flipp'; did you mean 'flip'?"),
         ({"augment": [{"kind": "tint", "gian": 1}]}, "no option 'gian'; did you mean 'gain'?"),
         ({"minutes": 3}, "either steps or minutes"),
@@ -43,8 +47,9 @@ def test_a_missing_key_is_named_after_the_misspelt_one() -> None:
         parse_config({"name": "a", "steps": 1}, named="x")
 
 
-def test_what_is_written_reads_the_same(tmp_path: Path) -> None:
-    config = read_config(recipes()["nuclei"])
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_what_is_written_reads_the_same(name: str, tmp_path: Path) -> None:
+    config = read_config(recipes()[name])
     path = tmp_path / "config.yaml"
     path.write_text(write_yaml(config))
     assert read_config(path) == config
