@@ -116,16 +116,15 @@ def test_the_held_out_part_scores_what_the_card_says(
     config: Config, scan: Dataset, split: Split, tmp_path: Path
 ) -> None:
     from segmodels.bundles.keras_file import load_keras_file
-    from segmodels.normalise import make_normaliser
 
     bundle, item = load_bundle("ct-organs"), scan.items[0]
-    seen = survey(scan, item, scratch=tmp_path)
+    seen = survey(scan, item, normalise=bundle.card.normalise, scratch=tmp_path)
     evaluator = Evaluator(
         scan,
-        normalisers={item.id: make_normaliser(bundle.card, seen.histograms)},
+        normalisers={item.id: seen.normaliser},
         codes=[c.code for c in scan.classes],
         ndim=3,
-        stride=bundle.card.stride,
+        strides=(bundle.card.stride,) * 3,
         balance_by=None,
         scratch=tmp_path,
         trained=split.train,

@@ -77,7 +77,7 @@ def test_scores_do_not_move_with_what_was_trained_on(tmp_path: Path, avoided: bo
             normalisers={"scan": Normaliser((-np.inf,), (np.inf,), (0.0,), (1.0,))},
             codes=(0, 1),
             ndim=3,
-            stride=1,
+            strides=(1, 1, 1),
             balance_by=None,
             scratch=folder,
             trained=split.train if avoided else (),
