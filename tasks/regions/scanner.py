@@ -120,8 +120,9 @@ class RegionScanner:
         frame = window[0].start if len(self._shape) == 4 else 0
         if frame * labeller.slices + start != labeller.seen:
             raise ValueError(f"bands out of order: expected slice {labeller.seen}, got {window}")
-        values = values.reshape(*shape, values.shape[-1])
-        for z, runs, _ in labeller.feed(codes.reshape(shape), confidence.reshape(shape), values):
+        codes = codes.reshape(shape)
+        values = values.reshape(*codes.shape, values.shape[-1])  # of no channels, no size can be inferred
+        for z, runs, _ in labeller.feed(codes, confidence.reshape(shape), values):
             while self._probes and labeller.flat and self._probes[0][0] == z:
                 _, column, i = self._probes.pop(0)
                 hit = np.flatnonzero((runs[:, 0] <= column) & (column < runs[:, 1]))

@@ -225,3 +225,11 @@ def test_many_components_across_the_seam_are_joined_each_with_its_own():
     np.testing.assert_allclose(r.means[:, 0], [values[g].mean() for g in groups])
     assert r.low[:, 1].tolist() == [int(np.argwhere(g)[:, 0].min()) for g in groups]
     assert r.high[:, 1].tolist() == [int(np.argwhere(g)[:, 0].max()) + 1 for g in groups]
+
+
+def test_a_mask_without_an_image_has_the_same_regions():
+    codes = np.random.default_rng(0).integers(0, 3, (9, 11), dtype=np.uint8)
+    bare, seen = scan(codes, np.zeros((9, 11, 0))), scan(codes)
+    assert bare.means.shape == (bare.code.size, 0)
+    for name in ("code", "pixels", "first", "size", "border"):
+        assert (getattr(bare, name) == getattr(seen, name)).all()
