@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e5572", "#bc8a2f", "#4a4e69")
+COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e5572", "#bc8a2f", "#4a4e69", "#2a9d8f", "#e07a9f")
 
 
 class Curves:
