@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from segmodels.bundles.bundle import (
     CARD,
@@ -26,17 +26,9 @@ from segmodels.bundles.bundle import (
     read_golden,
 )
 from segmodels.bundles.card import Card, Training
+from segmodels.bundles.inner import Inner, inner_folder, load_inner, read_listing
 from segmodels.bundles.write import place, reference_of
 from segmodels.errors import BundleError
-
-
-class Member(BaseModel):
-    """One member: its folder, and the digest it must have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: Annotated[str, Field(pattern=r"^members/[a-z0-9][a-z0-9._-]*$")]
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Members(BaseModel):
@@ -44,7 +36,7 @@ class Members(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    members: Annotated[tuple[Member, ...], Field(min_length=2)]
+    members: Annotated[tuple[Inner, ...], Field(min_length=2)]
 
 
 def read_members(bundle: Bundle) -> list[Bundle]:
@@ -53,27 +45,13 @@ def read_members(bundle: Bundle) -> list[Bundle]:
     Raises:
         BundleError: One is missing, altered, elsewhere, an ensemble itself, or does not fit the card.
     """
-    file = bundle.path / ENSEMBLE
-    try:
-        listed = Members.model_validate_json(file.read_bytes()).members
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(
-            f"{file} is not valid: {where}: {first['msg']}; write the ensemble again."
-        ) from error
+    listed = read_listing(bundle.path / ENSEMBLE, Members).members
     members = []
     for entry in listed:
-        folder = bundle.path / entry.path
-        if folder.is_symlink() or folder.parent.is_symlink():
-            raise BundleError(f"{folder} is a link; copy the real folder into the bundle.")
+        folder = inner_folder(bundle, entry)
         if (folder / ENSEMBLE).exists():
             raise BundleError(f"{folder} is an ensemble itself; list its members instead.")
-        if not (folder / CARD).is_file():
-            raise BundleError(f"{folder} is missing; copy the bundle again from where it came.")
-        member = load_bundle(folder)
-        if member.digest != entry.digest:
-            raise BundleError(f"{folder} is not the member that {ENSEMBLE} describes; copy the bundle again.")
+        member = load_inner(folder, entry, listed_in=ENSEMBLE, role="member")
         if member.kind == "two-stage":
             raise BundleError(f"{folder} has two stages; an ensemble averages models that have one.")
         members.append(member)
@@ -201,12 +179,12 @@ def _card(members: list[Bundle], name: str, description: str) -> Card:
     return Card.model_validate({**first.model_dump(), **changes})
 
 
-def _copy(member: Bundle, folder: Path, number: int) -> Member:
+def _copy(member: Bundle, folder: Path, number: int) -> Inner:
     path = f"members/{chr(ord('a') + number)}" if number < 26 else f"members/m{number}"
     (folder / path).mkdir(parents=True)
     for name in (CARD, *member.card.digests):
         shutil.copyfile(member.path / name, folder / path / name)
-    return Member(path=path, digest=member.digest)
+    return Inner(path=path, digest=member.digest)
 
 
 def _golden(members: list[Bundle], card: Card) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

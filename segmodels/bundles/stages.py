@@ -13,25 +13,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segmodels.bundles.bundle import CARD, GOLDEN, STAGES, Bundle, file_digest, load_bundle
 from segmodels.bundles.card import Card, Training
 from segmodels.bundles.copying import copy_contents
+from segmodels.bundles.inner import Inner, inner_folder, load_inner, read_listing
 from segmodels.bundles.roi import RegionOfInterest
 from segmodels.bundles.write import place
 from segmodels.errors import BundleError
-
-
-class Stage(BaseModel):
-    """One stage: its folder, and the digest it must have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: Annotated[str, Field(pattern=r"^stages/[a-z0-9][a-z0-9._-]*$")]
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class StageFile(BaseModel):
@@ -39,8 +30,8 @@ class StageFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    coarse: Stage
-    fine: Stage
+    coarse: Inner
+    fine: Inner
 
 
 @dataclass(frozen=True)
@@ -58,13 +49,7 @@ def read_stages(bundle: Bundle) -> Stages:
     Raises:
         BundleError: One is missing, altered, elsewhere, of two stages itself, or does not fit the card.
     """
-    file = bundle.path / STAGES
-    try:
-        listed = StageFile.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{file} is not valid: {where}: {first['msg']}; write the bundle again.") from error
+    listed = read_listing(bundle.path / STAGES, StageFile)
     if bundle.card.roi is None:
         raise BundleError(
             f"{bundle.path / CARD} does not say what the region is (roi); write the bundle again."
@@ -80,18 +65,11 @@ def read_stages(bundle: Bundle) -> Stages:
     return Stages(coarse, fine, bundle.card.roi)
 
 
-def _load(bundle: Bundle, stage: Stage) -> Bundle:
-    folder = bundle.path / stage.path
-    if folder.is_symlink() or folder.parent.is_symlink():
-        raise BundleError(f"{folder} is a link; copy the real folder into the bundle.")
+def _load(bundle: Bundle, stage: Inner) -> Bundle:
+    folder = inner_folder(bundle, stage)
     if (folder / STAGES).exists():
         raise BundleError(f"{folder} has two stages itself; a stage is one model, or an ensemble.")
-    if not (folder / CARD).is_file():
-        raise BundleError(f"{folder} is missing; copy the bundle again from where it came.")
-    loaded = load_bundle(folder)
-    if loaded.digest != stage.digest:
-        raise BundleError(f"{folder} is not the stage that {STAGES} describes; copy the bundle again.")
-    return loaded
+    return load_inner(folder, stage, listed_in=STAGES, role="stage")
 
 
 def stages_of(bundle: Bundle) -> Stages | None:
@@ -202,7 +180,7 @@ def write_two_stage(
         listed = {}
         for stage, one in (("coarse", first), ("fine", second)):
             copy_contents(one, folder / "stages" / stage)
-            listed[stage] = Stage(path=f"stages/{stage}", digest=one.digest)
+            listed[stage] = Inner(path=f"stages/{stage}", digest=one.digest)
         (folder / STAGES).write_text(StageFile(**listed).model_dump_json(indent=2) + "\n", encoding="utf-8")
         shutil.copyfile(second.path / GOLDEN, folder / GOLDEN)
         digests = {n: file_digest(folder / n) for n in (STAGES, GOLDEN)}
