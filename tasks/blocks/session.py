@@ -21,7 +21,7 @@ from tasks.blocks.reading import block_windows
 from tasks.blocks.stepdown import Step, SteppingEngine
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image
-from tasks.imagery.shared import SharedImage
+from tasks.imagery.views.shared import SharedImage
 from tasks.planning.opened import open_planned
 from tasks.planning.plan import Plan
 

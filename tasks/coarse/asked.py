@@ -8,9 +8,9 @@ from segmodels.bundles.bundle import Bundle
 from segmodels.bundles.roi import RegionOfInterest
 from segmodels.bundles.stages import Stages
 from segmodels.engines.loading import able_engines
-from tasks.imagery.coarsened import coarsen_info
-from tasks.imagery.orientation import native_box
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.views.coarsened import coarsen_info
+from tasks.imagery.volume.orientation import native_box
 from tasks.planning.make import check_match
 from tasks.planning.plan import Parameters
 from tasks.planning.request import Request

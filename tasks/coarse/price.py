@@ -8,8 +8,8 @@ from typing import Any
 from segmodels.bundles.card import Card
 from tasks.coarse.asked import Coarse
 from tasks.coarse.dilate import dilating_bytes
-from tasks.imagery.coarsened import PIECE, PIECE_BYTES
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.views.coarsened import PIECE, PIECE_BYTES
 from tasks.planning.budget import BASE_BYTES, base_bytes
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.region import CoarseCost, Region

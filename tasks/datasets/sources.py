@@ -287,7 +287,7 @@ def _spacing(info: ImageInfo) -> tuple[float, ...] | None:
 def _grid(info: ImageInfo) -> Grid | None:
     """Index (slowest axis first, corners of pixels at whole numbers) to world."""
     if info.format == "nifti":
-        from tasks.imagery.orientation import native_index
+        from tasks.imagery.volume.orientation import native_index
 
         size = len(info.shape)
         probes = np.vstack([np.zeros(size), np.eye(size)])

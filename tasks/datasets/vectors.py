@@ -107,7 +107,7 @@ class VectorTruth:
         from rasterio.transform import array_bounds
         from rasterio.warp import transform_bounds
 
-        from tasks.imagery.globe import horizontal
+        from tasks.imagery.earth.globe import horizontal
 
         crs = self._image_crs
         # two pixels more on each side: bounds of a turned grid bulge between their corners

@@ -72,7 +72,7 @@ def _matrix(info: ImageInfo) -> npt.NDArray[np.float64]:
     if info.format == "geotiff":
         a, b, c, d, e, f = info.grid["transform"]
         return np.array([[b, a, c + (a + b) / 2], [e, d, f + (d + e) / 2], [0, 0, 1]], np.float64)
-    from tasks.imagery.orientation import world
+    from tasks.imagery.volume.orientation import world
 
     origin, *ends = world(info, np.vstack([np.zeros(3), np.eye(3)]))
     matrix = np.eye(4)

@@ -113,7 +113,7 @@ class RasterCodes:
         return codes
 
     def _values(self, window: Window) -> npt.NDArray[Any]:
-        from tasks.imagery.geotiff import GeoTiffImage
+        from tasks.imagery.raster.geotiff import GeoTiffImage
 
         if isinstance(self._image, GeoTiffImage):
             return self._image.read_codes(window)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image, ImageInfo
-from tasks.imagery.tiff_header import is_tiff
+from tasks.imagery.raster.tiff_header import is_tiff
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".gtiff", ".gtif")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -44,11 +44,11 @@ def open_image(path: str | Path, *, scratch: Path, channels: int | None = None) 
     if name.endswith(TIFF_SUFFIXES):
         if not is_tiff(head):
             raise InputError(f"{path} is not a TIFF although its name says so; export the image as GeoTIFF.")
-        from tasks.imagery.geotiff import GeoTiffImage
+        from tasks.imagery.raster.geotiff import GeoTiffImage
 
         return GeoTiffImage(path, channels=channels)
     if name.endswith(NIFTI_SUFFIXES):
-        from tasks.imagery.nifti import NiftiImage
+        from tasks.imagery.volume.nifti import NiftiImage
 
         return NiftiImage(path, scratch=scratch, channels=channels)
     raise InputError(

@@ -33,9 +33,9 @@ def create_mask(
         OutputError: The folder cannot be written.
     """
     if info.format == "geotiff":
-        from tasks.imagery.geotiff_mask import GeoTiffMask
+        from tasks.imagery.raster.geotiff_mask import GeoTiffMask
 
         return GeoTiffMask(info, path, classes=classes, wide=wide, tags=tags)
-    from tasks.imagery.nifti_mask import NiftiMask
+    from tasks.imagery.volume.nifti_mask import NiftiMask
 
     return NiftiMask(info, path, classes=classes, wide=wide, tags=tags)

@@ -16,7 +16,7 @@ import numpy as np
 
 from segmodels.bundles.card import Card
 from tasks.imagery.protocol import ImageInfo
-from tasks.imagery.shared import cells_of, shared_bytes
+from tasks.imagery.views.shared import cells_of, shared_bytes
 from tasks.planning.statistics import BAND_BYTES
 from tasks.tiling.grid import BlockAxis, Index, TileGrid
 from tasks.tiling.weights import Quantisation

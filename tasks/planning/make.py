@@ -11,7 +11,7 @@ from segmodels.methods.base import BaseMethod
 from segmodels.normalise import make_normaliser
 from tasks.errors import InputError
 from tasks.evaluation.grids import spacing_of
-from tasks.imagery.globe import check_on_earth
+from tasks.imagery.earth.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.planning.fitting import fit, limits_of
 from tasks.planning.layout import Wish

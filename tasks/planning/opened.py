@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.imagery.coarsened import coarsened
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
+from tasks.imagery.views.coarsened import coarsened
 from tasks.planning.plan import Plan
 
 

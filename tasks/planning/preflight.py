@@ -9,10 +9,10 @@ from typing import Any
 from segmodels.bundles.bundle import Bundle, load_bundle
 from tasks.errors import InputError, SegflowError
 from tasks.files import writing
-from tasks.imagery.coarsened import coarsened
-from tasks.imagery.globe import check_on_earth
+from tasks.imagery.earth.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
+from tasks.imagery.views.coarsened import coarsened
 from tasks.planning.make import check_match
 from tasks.planning.request import Request
 from tasks.planning.tiles import tile_sizes

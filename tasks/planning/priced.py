@@ -23,7 +23,7 @@ from tasks.coarse.price import cost_of, region_record
 from tasks.coarse.region_of import find_coarse, held_region
 from tasks.imagery.open import describe
 from tasks.imagery.protocol import ImageInfo
-from tasks.imagery.shared import cells_of
+from tasks.imagery.views.shared import cells_of
 from tasks.planning.budget import counted_regions, value_bytes
 from tasks.planning.build import build_plan
 from tasks.planning.opened import open_planned

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.compiled import compiled
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
-from tasks.imagery.tolerant import readable_parts
+from tasks.imagery.views.tolerant import readable_parts
 
 BAND_BYTES = 32 << 20
 _CUT = 12  # bits of the float32 pattern below the bin

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tasks.errors import InputError
 from tasks.files import writing
-from tasks.imagery.globe import horizontal
+from tasks.imagery.earth.globe import horizontal
 from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES, open_image
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.previews.window import SNAP, bounds_of, full_turn, to_pixels

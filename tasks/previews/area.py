@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.errors import InputError
-from tasks.imagery.crop import CroppedImage
 from tasks.imagery.protocol import Image, ImageInfo, Window
+from tasks.imagery.views.crop import CroppedImage
 from tasks.planning.opened import open_planned
 from tasks.previews.aoi import locate_aoi
 from tasks.previews.window import locate_window

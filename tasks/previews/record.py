@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tasks.imagery.orientation import native_box
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.volume.orientation import native_box
 from tasks.planning.estimate import Pace, estimate_full_seconds
 from tasks.planning.plan import Plan
 from tasks.previews.area import area_window

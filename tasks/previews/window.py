@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import InputError, UsageError
-from tasks.imagery.globe import horizontal
-from tasks.imagery.orientation import axis_map, spatial
+from tasks.imagery.earth.globe import horizontal
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.volume.orientation import axis_map, spatial
 from tasks.tiling.grid import Index
 
 _F = npt.NDArray[np.float64]

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from segmodels.bundles.card import Card
 from tasks.codes import codes_of
-from tasks.imagery.geography import lonlat, lonlat_boxes
-from tasks.imagery.orientation import native_boxes, native_index, world
+from tasks.imagery.earth.geography import lonlat, lonlat_boxes
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.volume.orientation import native_boxes, native_index, world
 from tasks.regions.scanner import Regions
 
 

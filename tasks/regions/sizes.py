@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.imagery.areas import PixelAreas, pixel_areas
+from tasks.imagery.earth.areas import PixelAreas, pixel_areas
 from tasks.imagery.protocol import ImageInfo
 from tasks.regions.labeller import PixelSizes
 

@@ -14,7 +14,7 @@ from tasks.ahead import one_ahead
 from tasks.codes import codes_of
 from tasks.files import atomic_write
 from tasks.imagery.protocol import Image, ImageInfo
-from tasks.imagery.tolerant import read_values
+from tasks.imagery.views.tolerant import read_values
 from tasks.planning.plan import Plan
 from tasks.postprocess.step import open_finished
 from tasks.previews.area import open_seen

@@ -31,7 +31,7 @@ POINTS = (
 #: What a run imports, much of it only when it is needed.
 IMPORTED = (
     "flows.pipeline", "flows.places", "flows.progress", "flows.request", "flows.runner", "segmodels.bundles.write",
-    "segmodels.engines.on_numpy", "tasks.imagery.geotiff_mask", "tasks.imagery.nifti_mask", "tasks.reports.html",
+    "segmodels.engines.on_numpy", "tasks.imagery.raster.geotiff_mask", "tasks.imagery.volume.nifti_mask", "tasks.reports.html",
     "tasks.reports.panels", "tasks.reports.pictures", "tasks.regions.kernel", "geopandas", "pyarrow.parquet",
 )  # fmt: skip
 KEPT = {"owner.lock", "owner.json"}

@@ -21,9 +21,9 @@ from rasterio.transform import Affine
 from segmodels.bundles.card import ClassCard
 from tasks.codes import special_codes
 from tasks.errors import OutputError
-from tasks.imagery import geotiff_mask
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.raster import geotiff_mask
 from tasks.imagery.writers import create_mask, mask_name
 
 CLASSES = (

@@ -22,11 +22,11 @@ from segmodels.bundles.card import ClassCard
 from tasks.codes import special_codes
 from tasks.errors import InputError
 from tasks.files import writing
-from tasks.imagery.geotiff import gdal
 from tasks.imagery.mask_files import SPECIAL_COLOURS, fsync_replace, need_space, remove
-from tasks.imagery.overviews import Overviews, with_overviews
 from tasks.imagery.protocol import ImageInfo, Window
-from tasks.imagery.tiff_header import check_tiff
+from tasks.imagery.raster.geotiff import gdal
+from tasks.imagery.raster.overviews import Overviews, with_overviews
+from tasks.imagery.raster.tiff_header import check_tiff
 
 _BLOCK = 512
 _THREADS = 2

@@ -16,8 +16,8 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.imagery.open import describe, open_image
-from tasks.imagery.orientation import native_box, native_boxes, native_index, world
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.volume.orientation import native_box, native_boxes, native_index, world
 
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
@@ -218,8 +218,8 @@ def test_notes_on_disagreeing_forms(tmp_path: Path) -> None:
 def test_windows_in_pieces_and_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, gap: int
 ) -> None:
-    monkeypatch.setattr("tasks.imagery.nifti._PIECE", piece)
-    monkeypatch.setattr("tasks.imagery.nifti._GAP", gap)
+    monkeypatch.setattr("tasks.imagery.volume.nifti._PIECE", piece)
+    monkeypatch.setattr("tasks.imagery.volume.nifti._GAP", gap)
     data = np.random.default_rng(0).integers(-999, 999, (11, 7, 5, 2)).astype(">i2")
     path = tmp_path / "x.nii"
     # The file's first axis is the canonical z, as in sagittal scans.

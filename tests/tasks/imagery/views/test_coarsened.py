@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tasks.imagery import coarsened
-from tasks.imagery.coarsened import CoarsenedImage, coarsen_info
+from tasks.imagery.views import coarsened
 from tasks.imagery.open import open_image
-from tasks.imagery.orientation import world
+from tasks.imagery.views.coarsened import CoarsenedImage, coarsen_info
+from tasks.imagery.volume.orientation import world
 
 
 def mean(values, valid, factors):

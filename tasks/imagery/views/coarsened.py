@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.imagery.orientation import axis_map, spatial
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
+from tasks.imagery.volume.orientation import axis_map, spatial
 
 #: Pixels of the image that are held at once while means are taken.
 PIECE = 1 << 18

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tasks.imagery.overviews import Overviews, halve
+from tasks.imagery.raster.overviews import Overviews, halve
 
 
 def commonest(four: list[int], nodata: int) -> int:

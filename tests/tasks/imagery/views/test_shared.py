@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.blocks.reading import block_windows
 from tasks.errors import InputError
-from tasks.imagery.shared import SharedImage
+from tasks.imagery.views.shared import SharedImage
 from tasks.tiling.grid import make_grid
 from tests.tasks.conftest import ArrayImage
 

@@ -19,9 +19,9 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from tasks.errors import InputError
-from tasks.imagery.globe import goes_round
+from tasks.imagery.earth.globe import goes_round
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
-from tasks.imagery.tiff_header import check_tiff
+from tasks.imagery.raster.tiff_header import check_tiff
 
 #: GDAL's block cache, for the whole process.
 CACHE_BYTES = 64 << 20

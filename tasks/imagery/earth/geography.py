@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.imagery.areas import PixelAreas, pixel_areas
-from tasks.imagery.globe import horizontal
+from tasks.imagery.earth.areas import PixelAreas, pixel_areas
+from tasks.imagery.earth.globe import horizontal
 from tasks.imagery.protocol import ImageInfo
 
 __all__ = ["PixelAreas", "lonlat", "lonlat_box", "lonlat_boxes", "pixel_areas"]

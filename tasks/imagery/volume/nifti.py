@@ -19,8 +19,8 @@ import numpy.typing as npt
 from nibabel.volumeutils import apply_read_scaling
 
 from tasks.errors import InputError
-from tasks.imagery import inflate, orientation
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
+from tasks.imagery.volume import inflate, orientation
 
 _UNIT_MM = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 _MAX_HEADER = 540

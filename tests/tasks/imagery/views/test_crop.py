@@ -13,9 +13,9 @@ from rasterio.transform import Affine, from_origin
 from rasterio.windows import Window
 
 from segmodels.bundles.card import ClassCard
-from tasks.imagery.crop import CroppedImage
 from tasks.imagery.open import open_image
-from tasks.imagery.orientation import native_box, world
+from tasks.imagery.views.crop import CroppedImage
+from tasks.imagery.volume.orientation import native_box, world
 from tasks.imagery.writers import create_mask
 
 CLASSES = (ClassCard(name="a", code=0, colour="#000000"), ClassCard(name="b", code=1, colour="#ffffff"))

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tasks.imagery.ellipsoid import Ellipsoid
-from tasks.imagery.globe import horizontal
+from tasks.imagery.earth.ellipsoid import Ellipsoid
+from tasks.imagery.earth.globe import horizontal
 from tasks.imagery.protocol import ImageInfo
 
 _F = npt.NDArray[np.float64]

@@ -11,10 +11,10 @@ import pytest
 from rasterio.crs import CRS
 
 from tasks.errors import InputError
-from tasks.imagery.areas import PixelAreas
-from tasks.imagery.ellipsoid import Ellipsoid
-from tasks.imagery.geography import lonlat, lonlat_box, lonlat_boxes, pixel_areas
-from tasks.imagery.globe import check_on_earth
+from tasks.imagery.earth.areas import PixelAreas
+from tasks.imagery.earth.ellipsoid import Ellipsoid
+from tasks.imagery.earth.geography import lonlat, lonlat_box, lonlat_boxes, pixel_areas
+from tasks.imagery.earth.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
 
@@ -237,7 +237,7 @@ def test_boxes_beside_a_pole_are_found_together(monkeypatch: pytest.MonkeyPatch)
         alone.append(box)
         return lonlat_box(info, box)
 
-    monkeypatch.setattr("tasks.imagery.geography.lonlat_box", spy)
+    monkeypatch.setattr("tasks.imagery.earth.geography.lonlat_box", spy)
     found = lonlat_boxes(info, boxes)
     assert 0 < len(alone) < len(boxes) / 2
     to = pyproj.Transformer.from_crs(3031, 4326, always_xy=True)

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from segmodels.bundles.card import ClassCard
 from tasks.codes import special_codes
 from tasks.files import writing
-from tasks.imagery import orientation
-from tasks.imagery.crop import move_origin
 from tasks.imagery.mask_files import fsync_replace, need_space, remove
-from tasks.imagery.nifti import read_header
 from tasks.imagery.protocol import ImageInfo, Window
+from tasks.imagery.views.crop import move_origin
+from tasks.imagery.volume import orientation
+from tasks.imagery.volume.nifti import read_header
 
 _LABEL = 1002
 _COMMENT = 6

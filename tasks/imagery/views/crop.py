@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.imagery import orientation
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
+from tasks.imagery.volume import orientation
 
 
 class CroppedImage:

@@ -1,0 +1,1 @@
+"""Where pixels lie on the globe, and how large they truly are."""

@@ -1,0 +1,1 @@
+"""Rasters: what GDAL reads, and masks as COG."""

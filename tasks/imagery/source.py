@@ -1,0 +1,156 @@
+"""What a user names as one image: a file, a folder or an address, or one of them per channel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Union
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from tasks.errors import InputError, UsageError
+
+#: ``scheme://``; a Windows drive is one letter.
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+#: ``T1=path``: a channel's name before its file.
+_NAMED = re.compile(r"([A-Za-z][\w .-]*)=(.+)", re.DOTALL)
+_SUFFIXES = (".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr")
+
+
+class Part(BaseModel):
+    """One file, folder or address.
+
+    Attributes:
+        uri: A local path, or an address such as ``s3://bucket/key``.
+        channel: The model's channel that it holds, where the user said so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(min_length=1)
+    channel: str | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is an address rather than a path."""
+        return _ADDRESS.match(self.uri) is not None
+
+    @property
+    def local(self) -> Path:
+        """The path.
+
+        Raises:
+            InputError: It is an address.
+        """
+        if self.remote:
+            raise InputError(f"{self.uri} is an address and a file on this machine is needed: copy it first")
+        return Path(self.uri)
+
+    def __str__(self) -> str:
+        return self.uri
+
+
+class Source(BaseModel):
+    """One image as its user names it.
+
+    ``str()`` gives its label in sentences for people.
+
+    Attributes:
+        parts: One, or several that hold channels of the same grid.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parts: tuple[Part, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _coerced(cls, value: Any) -> Any:
+        if isinstance(value, str | Path):
+            return {"parts": [{"uri": str(value)}]}
+        if isinstance(value, list | tuple):
+            return {"parts": [{"uri": str(v)} if isinstance(v, str | Path) else v for v in value]}
+        return value
+
+    @model_serializer
+    def _plain(self) -> Any:
+        """A path alone is written as itself."""
+        if len(self.parts) == 1 and self.parts[0].channel is None:
+            return self.parts[0].uri
+        return {"parts": [p.model_dump() for p in self.parts]}
+
+    @classmethod
+    def of(cls, value: Named) -> Source:
+        """A path, an address, or several; a source stays what it is."""
+        return value if isinstance(value, Source) else cls.model_validate(value)
+
+    @classmethod
+    def parse(cls, texts: Sequence[str]) -> Source:
+        """What a command line says: ``IMAGE``, or several, each ``FILE`` or ``CHANNEL=FILE``.
+
+        Raises:
+            UsageError: Nothing, or only some of several with a channel's name.
+        """
+        parts = []
+        for text in texts:
+            named = None if Path(text).exists() or _ADDRESS.match(text) else _NAMED.fullmatch(text)
+            parts.append(Part(uri=named[2], channel=named[1]) if named else Part(uri=text))
+        if not parts:
+            raise UsageError("no image is named: give a file, a folder or an address")
+        if len({p.channel is None for p in parts}) > 1:
+            raise UsageError("some files are named as CHANNEL=FILE and some are not: name all, or none")
+        return cls(parts=tuple(parts))
+
+    @property
+    def only(self) -> Part:
+        """The part of a source that has one.
+
+        Raises:
+            InputError: It has several.
+        """
+        if len(self.parts) > 1:
+            raise InputError(f"{self} are {len(self.parts)} files and one image is needed: name one of them")
+        return self.parts[0]
+
+    @property
+    def local(self) -> Path:
+        """The path of a source that is one.
+
+        Raises:
+            InputError: It is an address, or several files.
+        """
+        return self.only.local
+
+    @property
+    def remote(self) -> bool:
+        """Whether any part is an address."""
+        return any(p.remote for p in self.parts)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The parts that lie on this machine."""
+        return tuple(Path(p.uri) for p in self.parts if not p.remote)
+
+    @property
+    def name(self) -> str:
+        """What its results are called: the first part's name without extension."""
+        last = re.split(r"[/\\:]", self.parts[0].uri.split("?")[0].rstrip("/\\"))[-1]
+        lower = last.lower()
+        suffix = next((s for s in _SUFFIXES if lower.endswith(s)), Path(last).suffix)
+        return last[: len(last) - len(suffix)] if suffix else last
+
+    def absolute(self) -> Source:
+        """The same with absolute paths, for processes that run elsewhere."""
+        parts = (
+            p if p.remote else p.model_copy(update={"uri": str(Path(p.uri).absolute())}) for p in self.parts
+        )
+        return Source(parts=tuple(parts))
+
+    def __str__(self) -> str:
+        first = str(self.parts[0])
+        return first if len(self.parts) == 1 else f"{first} and {len(self.parts) - 1} more"
+
+
+Named = Union[str, Path, Source, Sequence[str | Path | Part]]  # noqa: UP007 - a string of the class below is no type
+"""What :meth:`Source.of` takes."""

@@ -1,0 +1,1 @@
+"""Volumes: NIfTI and what is seen as one."""
