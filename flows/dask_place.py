@@ -147,7 +147,7 @@ class DaskPlace:
         client = self._connected()
         model = Path(request.model)
         named = [p for p in (model, request.aoi) if p is not None and p.is_absolute()]
-        paths = (request.image, request.work().root, *named)
+        paths = (*request.image.paths, request.work().root, *named)
         with self._answering():
             try:
                 facts = client.run(worker_facts, this_code(), paths)

@@ -24,6 +24,8 @@ from flows.places import opened_place
 from flows.progress import attached
 from flows.request import make_request
 from flows.runner import MOST_IN_FLIGHT, PrefectRunner
+from tasks.imagery.wanted import Units
+from tasks.planning.outputs import Probabilities, Vectors
 from tasks.work import item_id
 
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
@@ -34,7 +36,7 @@ Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 def _run_name() -> str:
     asked = flow_run.parameters
-    item = asked.get("item") or item_id(Path(str(asked["image"])))
+    item = asked.get("item") or item_id(str(asked["image"]))
     part = " (preview)" if asked.get("window") or asked.get("aoi") else ""
     return f"{item}{part} with {Path(str(asked['model'])).name}"
 
@@ -53,7 +55,7 @@ use_embedded_server()
     persist_result=False,
 )
 def segment_image(
-    image: Annotated[Path, Field(description="A GeoTIFF or NIfTI file.")],
+    image: Annotated[str | Path, Field(description="An image: a file, a folder or an address.")],
     model: Annotated[str, Field(description="A bundle's folder, or the name of a shipped bundle.")],
     out: Annotated[Path, Field(description="Output folder; results go to out/item.")],
     item: Annotated[
@@ -94,6 +96,29 @@ def segment_image(
     aoi: Annotated[
         Path | None, Field(description="Only the area of these polygons, or of this mask.")
     ] = None,
+    more: Annotated[list[str], Field(description="Further files of the image, one per channel.")] = [],  # noqa: B006 - Prefect copies it
+    bands: Annotated[
+        str | None, Field(description="Bands in the model's order: names, numbers or wavelengths.")
+    ] = None,
+    valid: Annotated[list[str], Field(description="Rules that say which pixels were observed.")] = [],  # noqa: B006 - Prefect copies it
+    units: Annotated[
+        Units, Field(description="Values in the units of the model's card, or as they are stored.")
+    ] = "card",
+    layer: Annotated[
+        str | None, Field(description="Subdataset, resolution level or series of a file with several.")
+    ] = None,
+    frame: Annotated[
+        int | None, Field(description="The one frame of a 4-D image; by default every frame.", ge=0)
+    ] = None,
+    vectors: Annotated[list[Vectors], Field(description="Formats of the regions' polygons.")] = [],  # noqa: B006 - Prefect copies it
+    simplify: Annotated[float, Field(description="Tolerance of outlines in pixels.", ge=0)] = 0,
+    min_size: Annotated[int, Field(description="Regions of fewer pixels get no polygon.", ge=1)] = 1,
+    probabilities: Annotated[
+        Probabilities, Field(description="Type of the probabilities of every class.")
+    ] = "none",
+    private: Annotated[
+        bool | None, Field(description="Only pseudonyms in logs, names and records; DICOM's default.")
+    ] = None,
     command: Annotated[str, Field(description="How to repeat the run, for its record.")] = "",
 ) -> RunResult:
     """Segments one image: plan, blocks, stitch, regions, report, publish.
@@ -123,6 +148,17 @@ def segment_image(
         force=force,
         window=window,
         aoi=aoi,
+        more=more,
+        bands=bands,
+        valid=valid,
+        units=units,
+        layer=layer,
+        frame=frame,
+        vectors=vectors,
+        simplify=simplify,
+        min_size=min_size,
+        probabilities=probabilities,
+        private=private,
         command=command,
     )
     with opened_place(runner, workers=workers) as place:

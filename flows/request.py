@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from flows.runner_names import DASK, THREADS, absolute_model, scheduler_address
 from segmodels.engines.variants import Variants
 from tasks.errors import UsageError
+from tasks.imagery.source import Source
+from tasks.imagery.wanted import Reading, Units
 from tasks.planning.amount import parse_bytes
 from tasks.planning.named import resolve_model
+from tasks.planning.outputs import Outputs, Probabilities, Vectors
 from tasks.planning.plan import Parameters
 from tasks.planning.request import Request
 from tasks.previews.asked import area_parameters, preview_suffix
@@ -19,7 +23,7 @@ from tasks.work import item_id
 
 def make_request(
     *,
-    image: Path,
+    image: str | Path,
     model: str,
     out: Path,
     item: str | None = None,
@@ -38,6 +42,17 @@ def make_request(
     force: bool = False,
     window: str | None = None,
     aoi: Path | None = None,
+    more: Sequence[str] = (),
+    bands: str | None = None,
+    valid: Sequence[str] = (),
+    units: Units = "card",
+    layer: str | None = None,
+    frame: int | None = None,
+    vectors: Sequence[Vectors] = (),
+    simplify: float = 0,
+    min_size: int = 1,
+    probabilities: Probabilities = "none",
+    private: bool | None = None,
     command: str = "",
 ) -> Request:
     """Builds a request; paths are taken as given, but made absolute for the workers of a cluster.
@@ -46,12 +61,13 @@ def make_request(
         UsageError: An item name, an overlap, an area, an amount of memory or a runner that cannot be used.
     """
     scheduler_address(runner)
+    source = Source.parse([str(image), *more])
     if runner != THREADS:
-        image, out, model = image.absolute(), out.absolute(), absolute_model(model)
+        source, out, model = source.absolute(), out.absolute(), absolute_model(model)
         aoi = None if aoi is None else aoi.absolute()
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
-    model = resolve_model(model, image)
+    model = resolve_model(model, source)
     area = area_parameters(window=window, aoi=aoi)
     parameters = Parameters(
         tile=tuple(tile) if tile else None,
@@ -61,13 +77,20 @@ def make_request(
         blend=blend,
         cpu_fallback=cpu_fallback,
         variants=variants,
+        reading=Reading(
+            bands=tuple(b.strip() for b in bands.split(",")) if bands else (),
+            valid=tuple(valid),
+            units=units,
+            layer=layer,
+            frame=frame,
+        ),
         **area,
     )
     return Request(
-        image=image,
+        image=source,
         model=model,
         out=out,
-        item=item_id(image, name=item) + (preview_suffix(**area) if item is None else ""),
+        item=item_id(source, name=item) + (preview_suffix(**area) if item is None else ""),
         parameters=parameters,
         block=block,
         workers=workers,
@@ -76,5 +99,12 @@ def make_request(
         memory=parse_bytes(memory) if isinstance(memory, str) else memory,
         force=force,
         aoi=aoi,
+        outputs=Outputs(
+            vectors=tuple(vectors),
+            simplify=simplify,
+            min_size=min_size,
+            probabilities=probabilities,
+            private=private,
+        ),
         command=command,
     )

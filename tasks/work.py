@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import UsageError
+from tasks.imagery.source import Named, Source
 
 WORK = ".segflow"
-_SUFFIXES = (".nii.gz", ".nii", ".tiff", ".tif")
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,14 @@ class WorkFolder:
         return self.run / "plan.json"
 
 
-def item_id(image: Path, *, name: str | None = None) -> str:
+def item_id(image: Named, *, name: str | None = None) -> str:
     """The item's id: the file's name without extension, unless one is given.
 
     Raises:
         UsageError: A given name that could leave the output folder.
     """
     if name is None:
-        lower = image.name.lower()
-        suffix = next((s for s in _SUFFIXES if lower.endswith(s)), image.suffix)
-        name = image.name[: len(image.name) - len(suffix)] if suffix else image.name
+        name = Source.of(image).name
     if not _is_utf8(name) or not name or name.startswith(".") or not re.fullmatch(r"[^\\/\x00-\x1f]+", name):
         raise UsageError(
             f"{name!r} cannot be an item's name: give --item a name without slashes or a leading dot"

@@ -75,7 +75,7 @@ def label_images(
     from flows.commands.run import execute
     from segmodels.bundles.bundle import load_bundle
     from tasks.errors import InputError, SegflowError
-    from tasks.imagery.open import NIFTI_SUFFIXES
+    from tasks.imagery.formats import NIFTI_SUFFIXES
     from tasks.labelling.dataset import LabelledSet
 
     ids = _ids(images)
@@ -132,7 +132,7 @@ def _first_bundle(model: str, images: list[Path]) -> str:
 
 def _ids(images: list[Path]) -> dict[str, Path]:
     from tasks.errors import UsageError
-    from tasks.imagery.open import NIFTI_SUFFIXES
+    from tasks.imagery.formats import NIFTI_SUFFIXES
     from tasks.work import item_id
 
     found: dict[str, Path] = {}

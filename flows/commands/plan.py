@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from flows.commands.run import parse_tile, run
+from flows.commands.run import lists, parse_tile, run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,6 +39,7 @@ def plan(**options: Any) -> None:
         priced = plan_image(
             **{
                 **asked,
+                **lists(options["image"], options["valid"], options["vectors"], options["stored_units"]),
                 "tile": parse_tile(options["tile"]),
                 "out": options["out"] or ".",
                 "server": not options["direct"],

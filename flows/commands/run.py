@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,8 +22,25 @@ Variants = Literal["none", "flips", "full"]
 Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
+class VectorFormat(StrEnum):
+    """Formats of polygons."""
+
+    geoparquet = "geoparquet"
+    gpkg = "gpkg"
+    geojson = "geojson"
+
+
+Probabilities = Literal["none", "uint8", "float16"]
+
+
 def run(
-    image: Annotated[Path, typer.Argument(help="A GeoTIFF or NIfTI file.", show_default=False)],
+    image: Annotated[
+        list[str],
+        typer.Argument(
+            help="A file, a folder or an address; or several files, one per channel, as CHANNEL=FILE.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[
         str,
         typer.Option(
@@ -86,6 +104,50 @@ def run(
     direct: Annotated[
         bool, typer.Option("--direct", help="Run without Prefect, as plain functions.")
     ] = False,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            help="Bands that are the model's channels, in its order: names, numbers from 1, or wavelengths, as "
+            "B4,B3,842nm.",
+            show_default=False,
+        ),
+    ] = None,
+    valid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What says which pixels were observed: scl, qa_pixel, fmask, or FILE:RULE. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    stored_units: Annotated[
+        bool, typer.Option("--stored-units", help="Take values as stored, not in the units of the card.")
+    ] = False,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Of a file or folder with several images: a subdataset, level or series."),
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option(help="One frame of a 4-D image, from 0; else every frame.", min=0)
+    ] = None,
+    vectors: Annotated[
+        list[VectorFormat] | None,
+        typer.Option(help="Also the regions' polygons. Repeatable.", show_default=False),
+    ] = None,
+    simplify: Annotated[
+        float,
+        typer.Option(help="Simplify their outlines by up to so many pixels, borders kept shared.", min=0),
+    ] = 0,
+    min_size: Annotated[int, typer.Option(help="No polygons for regions of fewer pixels.", min=1)] = 1,
+    probabilities: Annotated[
+        Probabilities, typer.Option(help="Also the probabilities of every class, as this type.")
+    ] = "none",
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--no-private",
+            help="Only pseudonyms in logs, names and records; by default for DICOM.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is done already.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on standard output.")
@@ -109,7 +171,7 @@ def run(
             console,
             direct=direct,
             debug=debug,
-            image=image,
+            **lists(image, valid, vectors, stored_units),
             model=model,
             out=out,
             item=item,
@@ -126,6 +188,13 @@ def run(
             engine=engine,
             precision=precision,
             variants=variants,
+            bands=bands,
+            layer=layer,
+            frame=frame,
+            simplify=simplify,
+            min_size=min_size,
+            probabilities=probabilities,
+            private=private,
             force=force,
             command=shlex.join(["segflow", *sys.argv[1:]]),
         )
@@ -134,6 +203,19 @@ def run(
         else:
             say(result, console)
         raise typer.Exit(result.exit_code)
+
+
+def lists(
+    image: list[str], valid: list[str] | None, vectors: list[VectorFormat] | None, stored_units: bool
+) -> dict[str, Any]:
+    """What a command line says otherwise than the flow's parameters."""
+    return {
+        "image": image[0],
+        "more": image[1:],
+        "valid": valid or [],
+        "vectors": [v.value for v in vectors or []],
+        "units": "stored" if stored_units else "card",
+    }
 
 
 def parse_tile(text: str | None) -> list[int] | None:

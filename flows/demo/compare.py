@@ -14,6 +14,7 @@ from flows.demo import brain, earth
 from flows.demo.brain_training import SCORED
 from segmodels.metrics import ConfusionMatrix
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.source import Source
 from tasks.regions.scanner import Regions, RegionScanner
 from tasks.regions.sizes import pixel_sizes
 
@@ -118,8 +119,9 @@ def scan_globe(codes: npt.NDArray[np.uint8], wkt: str, places: tuple[tuple[float
     height, width = codes.shape
     step = 360 / width
     info = ImageInfo(
-        path=Path("globe"),
+        source=Source.of(Path("globe")),
         format="geotiff",
+        kind="raster",
         field="earth",
         shape=codes.shape,
         axes=("y", "x"),

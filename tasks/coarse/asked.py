@@ -109,5 +109,5 @@ def _window(area: Area, info: ImageInfo, seen: ImageInfo, *, margin: Index, coar
         whole = w and (a < m or h + m > n)
         low, high = (0, n) if whole else (max(0, a - m), min(n, h + m))
         window.append(slice(low // f, -(-high // f)))
-    native = tuple(window) if info.format == "geotiff" else native_box(seen, tuple(window))[:3]
+    native = tuple(window) if info.kind == "raster" else native_box(seen, tuple(window))[:3]
     return ",".join(f"{s.start}:{s.stop}" for s in native)

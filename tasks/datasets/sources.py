@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import InputError
-from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES, open_image
+from tasks.imagery.formats import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
+from tasks.imagery.wanted import Wanted
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *NIFTI_SUFFIXES, *PICTURE_SUFFIXES)
@@ -55,7 +57,7 @@ class ImageSource:
     """A GeoTIFF or NIfTI image."""
 
     def __init__(self, path: Path, *, scratch: Path, channels: int | None = None) -> None:
-        self._image: Image = open_image(path, scratch=scratch, channels=channels)
+        self._image: Image = open_image(path, scratch=scratch, wanted=Wanted(count=channels))
         info = self._image.info
         if "t" in info.axes:
             frames = info.shape[0]
@@ -270,7 +272,7 @@ def _same_crs(one: str, other: str) -> bool:
 
 
 def _spacing(info: ImageInfo) -> tuple[float, ...] | None:
-    if info.format == "nifti":
+    if info.kind == "volume":
         return tuple(info.grid["spacing"])
     if info.grid["crs"] is None:
         return None
@@ -286,7 +288,7 @@ def _spacing(info: ImageInfo) -> tuple[float, ...] | None:
 
 def _grid(info: ImageInfo) -> Grid | None:
     """Index (slowest axis first, corners of pixels at whole numbers) to world."""
-    if info.format == "nifti":
+    if info.kind == "volume":
         from tasks.imagery.volume.orientation import native_index
 
         size = len(info.shape)

@@ -36,7 +36,7 @@ def check_same_grid(truth: Codes, prediction: Codes) -> None:
         raise InputError(
             f"{prediction.name} is a {b.format} file but {truth.name} a {a.format} file: convert one of them"
         )
-    if a.format == "geotiff":
+    if a.kind == "raster":
         _check_crs(a, b, prediction=prediction.name, truth=truth.name)
     away = _largest_shift(a, b)
     if not away <= TOLERANCE:
@@ -69,7 +69,7 @@ def _largest_shift(a: ImageInfo, b: ImageInfo) -> float:
 
 def _matrix(info: ImageInfo) -> npt.NDArray[np.float64]:
     """From canonical indices, slowest axis first, to the world."""
-    if info.format == "geotiff":
+    if info.kind == "raster":
         a, b, c, d, e, f = info.grid["transform"]
         return np.array([[b, a, c + (a + b) / 2], [e, d, f + (d + e) / 2], [0, 0, 1]], np.float64)
     from tasks.imagery.volume.orientation import world
@@ -86,7 +86,7 @@ def spacing_of(info: ImageInfo | None, *, axes: int) -> tuple[tuple[float, ...],
     plain = (1.0,) * axes, "pixels"
     if info is None:
         return plain
-    if info.format == "nifti":
+    if info.kind == "volume":
         steps = tuple(float(v) for v in info.grid["spacing"][-axes:])
         return (steps, "mm") if all(v > 0 for v in steps) else plain
     factor = _metres(info.grid["crs"])

@@ -13,7 +13,7 @@ from tasks.evaluation.inputs import write_input
 from tasks.evaluation.score import ItemScore, Scoring, score_codes
 from tasks.evaluation.sources import PairTruth, open_codes
 from tasks.files import writing
-from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from tasks.imagery.formats import NIFTI_SUFFIXES, TIFF_SUFFIXES
 from tasks.publishing.publish import RECORD, read_record
 
 SPLITS = ("train", "val", "test")

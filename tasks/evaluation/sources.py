@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tasks.datasets.dataset import Pair
 from tasks.errors import InputError
-from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES, open_image
+from tasks.imagery.formats import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo, Window
 
 PNG_SUFFIXES = (".png",)
@@ -84,7 +85,7 @@ class RasterCodes:
 
     @property
     def name(self) -> str:
-        return str(self._info.path)
+        return str(self._info.source)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,11 +9,12 @@ has a leading ``t`` axis.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from tasks.imagery.source import Source
 
 Window = tuple[slice, ...]
 """One slice per axis, in bounds, step 1."""
@@ -24,8 +25,9 @@ class ImageInfo:
     """What is known of an image without reading its pixels.
 
     Attributes:
-        path: Where it was opened.
-        format: ``geotiff`` or ``nifti``.
+        source: What was opened.
+        format: Its name in :data:`tasks.imagery.formats.FORMATS`.
+        kind: Which description ``grid`` holds.
         field: ``earth`` (areas in m²) or ``medical`` (volumes in mm³).
         shape: Sizes of ``axes``, slowest first.
         axes: Of ``t z y x``; ``("y", "x")`` for rasters.
@@ -34,15 +36,18 @@ class ImageInfo:
         wraps: Per axis, whether its two ends are neighbours (a global grid's columns).
         chunk: The storage's own blocks per axis; reading whole chunks decodes them once.
         nodata: The value that marks missing pixels, if the format declares one.
-        grid: JSON-able description of the grid: for ``geotiff`` ``crs`` (WKT or None),
-            ``transform`` (six numbers, GDAL's affine order a b c d e f); for ``nifti``
-            ``affine`` (4×4 of the file), ``native_shape``, ``orientation`` (axis codes
-            of the file), ``spacing`` (mm per ``axes`` entry; 0 for ``t``).
+        grid: JSON-able description of the grid: of a raster ``crs`` (WKT or None),
+            ``transform`` (six numbers, GDAL's affine order a b c d e f); of a volume
+            ``affine`` (4×4, of the file's own axes to RAS+), ``native_shape``, ``orientation``
+            (axis codes of the file), ``spacing`` (mm per ``axes`` entry; 0 for ``t``),
+            ``unit_mm`` (of the affine) and ``voxel_mm3``.
         notes: Sentences a user should see (no CRS, qform and sform disagree …).
+        gdal: Of a raster, what GDAL opens to show the same channels smaller; None if it cannot.
     """
 
-    path: Path
-    format: Literal["geotiff", "nifti"]
+    source: Source
+    format: str
+    kind: Literal["raster", "volume"]
     field: Literal["earth", "medical"]
     shape: tuple[int, ...]
     axes: tuple[str, ...]
@@ -53,6 +58,7 @@ class ImageInfo:
     nodata: float | None
     grid: dict[str, Any]
     notes: tuple[str, ...] = ()
+    gdal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,13 @@ class Pixels:
     Attributes:
         values: ``(*window, channels)`` in the image's dtype.
         valid: ``(*window)``; false where any channel is nodata, masked or not finite.
+        unobserved: ``(*window)``; where a validity mask says cloud, shadow or the like; never valid
+            there. None: nowhere.
     """
 
     values: npt.NDArray[Any]
     valid: npt.NDArray[np.bool_]
+    unobserved: npt.NDArray[np.bool_] | None = None
 
 
 class Image(Protocol):

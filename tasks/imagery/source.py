@@ -140,6 +140,11 @@ class Source(BaseModel):
         suffix = next((s for s in _SUFFIXES if lower.endswith(s)), Path(last).suffix)
         return last[: len(last) - len(suffix)] if suffix else last
 
+    @property
+    def where(self) -> str:
+        """Where it lies, whatever the working directory is."""
+        return " + ".join(p.uri if p.remote else str(p.local.resolve()) for p in self.parts)
+
     def absolute(self) -> Source:
         """The same with absolute paths, for processes that run elsewhere."""
         parts = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from segmodels.bundles.card import Card, ChannelCard
+
+Units = Literal["card", "stored"]
 
 
 class Reading(BaseModel):
@@ -27,7 +29,7 @@ class Reading(BaseModel):
 
     bands: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
-    units: Literal["card", "stored"] = "card"
+    units: Units = "card"
     layer: str | None = None
     frame: int | None = Field(default=None, ge=0)
     missing: bool = False
@@ -45,7 +47,7 @@ class Wanted:
 
     channels: tuple[ChannelCard, ...] = ()
     count: int | None = None
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def number(self) -> int | None:

@@ -1,17 +1,38 @@
-"""Masks on the input's grid to the last bit: the writer for each format."""
+"""Masks on the input's grid to the last bit: the table of writers, a line each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from segmodels.bundles.card import ClassCard
+from tasks.imagery.formats import Mask, format_named, named
 from tasks.imagery.protocol import ImageInfo, MaskWriter
 
 
+@dataclass(frozen=True)
+class Writer:
+    """One way to write a mask.
+
+    Attributes:
+        file: Its name in a result.
+        maker: ``module:class`` that takes ``(info, path, *, classes, wide, tags)``.
+    """
+
+    file: str
+    maker: str
+
+
+WRITERS: dict[Mask, Writer] = {
+    "cog": Writer("mask.tif", "tasks.imagery.raster.geotiff_mask:GeoTiffMask"),
+    "nifti": Writer("mask.nii.gz", "tasks.imagery.volume.nifti_mask:NiftiMask"),
+}
+
+
 def mask_name(info: ImageInfo) -> str:
-    """``mask.tif`` or ``mask.nii.gz``."""
-    return "mask.tif" if info.format == "geotiff" else "mask.nii.gz"
+    """``mask.tif`` or ``mask.nii.gz``, by the image's format."""
+    return _writer(info).file
 
 
 def create_mask(
@@ -32,10 +53,9 @@ def create_mask(
     Raises:
         OutputError: The folder cannot be written.
     """
-    if info.format == "geotiff":
-        from tasks.imagery.raster.geotiff_mask import GeoTiffMask
+    made: MaskWriter = named(_writer(info).maker)(info, path, classes=classes, wide=wide, tags=tags)
+    return made
 
-        return GeoTiffMask(info, path, classes=classes, wide=wide, tags=tags)
-    from tasks.imagery.volume.nifti_mask import NiftiMask
 
-    return NiftiMask(info, path, classes=classes, wide=wide, tags=tags)
+def _writer(info: ImageInfo) -> Writer:
+    return WRITERS[format_named(info.format).mask]

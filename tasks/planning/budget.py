@@ -213,11 +213,11 @@ def budget(
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
     memory = base_bytes(engine, server=server) + max(computing, after)
     mask = pixels * (2 if card.wide else 1)
-    inflated = whole * value_bytes(info) if info.path.name.lower().endswith(".gz") else 0
+    inflated = whole * value_bytes(info) if info.source.parts[0].uri.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
     work += mask if card.postprocess else 0  # its flat copy
     # The flat mask and the published one; those of a raster have overviews.
-    return Budget(memory, work + (3 if info.format == "geotiff" else 2) * mask, mask, block, model)
+    return Budget(memory, work + (3 if info.kind == "raster" else 2) * mask, mask, block, model)
 
 
 def counted_regions(shape: Index) -> int:
@@ -227,7 +227,7 @@ def counted_regions(shape: Index) -> int:
 
 def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:
     """Decoded storage that blocks keep for their neighbours: at most what one row of blocks reads."""
-    if info.format != "geotiff":
+    if info.kind != "raster":
         return 0
     cells = cells_of(replace(info, shape=grid.shape))
     axis = grid.block_axes[0]

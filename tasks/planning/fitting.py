@@ -63,7 +63,7 @@ def fit(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, limits: Lim
     setting = _remedy(info, card, wish, model_ndim=model_ndim, limits=limits)
     disk = "" if limits.disk is None else f" and {say_bytes(limits.disk)} of disk are free"
     what = (
-        f"{info.path} would need {say_bytes(usual.needs.memory)} of memory and {say_bytes(usual.needs.disk)} of "
+        f"{info.source} would need {say_bytes(usual.needs.memory)} of memory and {say_bytes(usual.needs.disk)} of "
         f"disk as asked, but {say_bytes(limits.memory)} of memory may be used{disk}"
     )
     more = _more_memory(info, card, wish, model_ndim=model_ndim, limits=limits)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from segmodels.importing.like import Like
 from tasks.errors import InputError
 from tasks.imagery.open import open_image
+from tasks.imagery.wanted import Wanted
 from tasks.planning.statistics import image_statistics
 
 
@@ -32,7 +33,7 @@ def like_image(
         InputError: It cannot be read, or has no valid pixel.
     """
     with tempfile.TemporaryDirectory() as folder:
-        image = open_image(path, scratch=Path(folder), channels=channels)
+        image = open_image(path, scratch=Path(folder), wanted=Wanted(count=channels))
         try:
             info = image.info
             statistics = image_statistics(image, thresholds=thresholds)

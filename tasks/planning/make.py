@@ -40,14 +40,14 @@ def check_match(info: ImageInfo, card: Card) -> int:
     if have != want:
         names = ", ".join(c.name for c in card.channels)
         raise InputError(
-            f"{info.path} has {have} channel{'s' * (have != 1)} and model {card.name} wants {want} ({names}): "
+            f"{info.source} has {have} channel{'s' * (have != 1)} and model {card.name} wants {want} ({names}): "
             f"give an image with these bands, or another --model"
         )
     spatial = sum(a != "t" for a in info.axes)
     fitting = [n for n in card.ndims if n <= spatial]
     if not fitting:
         raise InputError(
-            f"{info.path} has {spatial} spatial axes and model {card.name} wants {min(card.ndims)}: "
+            f"{info.source} has {spatial} spatial axes and model {card.name} wants {min(card.ndims)}: "
             f"give a volume, or a 2-D model"
         )
     return max(fitting)
@@ -109,11 +109,11 @@ def make_plan(
     sampler = Sampler(info) if method is not None and method.needs_sample else None
     statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):
-        raise InputError(f"{info.path} has no valid pixel (all nodata or NaN): nothing can be segmented")
+        raise InputError(f"{info.source} has no valid pixel (all nodata or NaN): nothing can be segmented")
     normaliser = make_normaliser(card, statistics)
     return Plan(
         item=item,
-        image=info.path,
+        image=info.source,
         image_digest=image_digest,
         bundle=bundle,
         bundle_digest=bundle_digest,

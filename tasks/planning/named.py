@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +13,17 @@ import platformdirs
 from segmodels.bundles.bundle import CARD, load_bundle
 from segmodels.errors import BundleError
 from segmodels.methods.names import CLASSICAL
-from tasks.errors import InputError
-from tasks.imagery.open import NIFTI_SUFFIXES, open_image
+from tasks.imagery.formats import format_of
+from tasks.imagery.open import open_image
+from tasks.imagery.source import Named, Source
 
 
-def resolve_model(model: str, image: Path, *, cache: Path | None = None) -> str:
+def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str:
     """The bundle that a run uses: ``model`` as it is, or one made for this image.
 
     Args:
         model: A folder, a shipped bundle's name, or the name of a classical method.
-        image: Whose channels count; of a volume it is one.
+        image: Whose channels count.
         cache: Folder of bundles made; the user's cache folder by default.
 
     Raises:
@@ -29,7 +31,7 @@ def resolve_model(model: str, image: Path, *, cache: Path | None = None) -> str:
     """
     if model not in CLASSICAL or (Path(model) / CARD).is_file():
         return model
-    count = _channels(image)
+    count = _channels(Source.of(image))
     versions = [version(name) for name in ("segflow", "scikit-image", "scikit-learn")]
     key = hashlib.sha256(repr((model, count, versions)).encode()).hexdigest()[:12]
     folder = (cache or platformdirs.user_cache_path("segflow") / "methods") / f"{model}-{count}-{key}"
@@ -46,13 +48,12 @@ def resolve_model(model: str, image: Path, *, cache: Path | None = None) -> str:
     return str(folder)
 
 
-def _channels(image: Path) -> int:
-    if image.name.lower().endswith(NIFTI_SUFFIXES):
-        return 1
-    if not image.is_file():
-        raise InputError(f"{image} does not exist: check the path")
-    opened = open_image(image, scratch=image.parent)  # a raster needs no scratch
-    try:
-        return len(opened.info.channels)
-    finally:
-        opened.close()
+def _channels(source: Source) -> int:
+    if format_of(source).mask == "nifti":
+        return 1  # and opening it may take as long as inflating it
+    with tempfile.TemporaryDirectory() as scratch:
+        opened = open_image(source, scratch=Path(scratch))
+        try:
+            return len(opened.info.channels)
+        finally:
+            opened.close()

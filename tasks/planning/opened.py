@@ -7,6 +7,7 @@ from pathlib import Path
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.imagery.views.coarsened import coarsened
+from tasks.imagery.wanted import Wanted
 from tasks.planning.plan import Plan
 
 
@@ -16,5 +17,5 @@ def open_planned(plan: Plan, *, scratch: Path) -> Image:
     Raises:
         InputError: It cannot be opened any more.
     """
-    image = open_image(plan.image, scratch=scratch, channels=len(plan.card.channels))
+    image = open_image(plan.image, scratch=scratch, wanted=Wanted.by(plan.card, plan.parameters.reading))
     return coarsened(image, plan.parameters.coarsen)

@@ -15,6 +15,8 @@ from segmodels.engines.variants import Variants
 from segmodels.methods.base import Fitted
 from segmodels.normalise import Normaliser
 from tasks.files import atomic_write
+from tasks.imagery.source import Source
+from tasks.imagery.wanted import Reading
 from tasks.planning.region import Region
 from tasks.planning.statistics import ChannelSummary
 from tasks.tiling.area import Area
@@ -40,6 +42,7 @@ class Parameters(BaseModel):
         cpu_fallback: Whether the CPU may go on when a GPU's memory is not enough for a single
             tile; its last bits may differ.
         variants: Mirrored and turned copies of each tile that are averaged.
+        reading: How the image is read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +57,7 @@ class Parameters(BaseModel):
     blend: Blend | None = None
     cpu_fallback: bool = False
     coarsen: tuple[int, ...] | None = None
+    reading: Reading = Reading()
 
     @property
     def preview(self) -> bool:
@@ -64,6 +68,7 @@ class Parameters(BaseModel):
         """``sha256:…`` of the parameters and of the result version."""
         # What a whole image's run does not know leaves its digest as it is.
         unset = {name for name in ("window", "aoi", "coarsen") if getattr(self, name) is None}
+        unset |= {"reading"} if self.reading == Reading() else set()
         text = json.dumps(
             {"result_version": RESULT_VERSION, **self.model_dump(exclude=unset)}, sort_keys=True
         )
@@ -75,7 +80,7 @@ class Plan(BaseModel):
 
     Attributes:
         item: Id of the item.
-        image: Path of the input.
+        image: The input.
         image_digest: ``sha256:…`` of its content.
         bundle: Folder of the bundle.
         bundle_digest: Digest of the bundle.
@@ -107,7 +112,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     item: str
-    image: Path
+    image: Source
     image_digest: str
     bundle: Path
     bundle_digest: str

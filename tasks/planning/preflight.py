@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 from segmodels.bundles.bundle import Bundle, load_bundle
@@ -13,6 +12,7 @@ from tasks.imagery.earth.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image
 from tasks.imagery.views.coarsened import coarsened
+from tasks.imagery.wanted import Wanted
 from tasks.planning.make import check_match
 from tasks.planning.request import Request
 from tasks.planning.tiles import tile_sizes
@@ -31,7 +31,9 @@ def find_done(request: Request) -> dict[str, Any] | None:
         InputError: The image is missing, or its item id belongs to another input.
         ModelError: The bundle is refused.
     """
-    _check_file(request.image)
+    for path in request.image.paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist: check the path")
     bundle = load_bundle(request.model)
     digest = input_digest(request.image)
     final = request.work().final
@@ -43,13 +45,6 @@ def find_done(request: Request) -> dict[str, Any] | None:
         bundle_digest=bundle.digest,
         parameters_digest=request.parameters.digest(),
     )
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: give one GeoTIFF or NIfTI image")
 
 
 def preflight(request: Request) -> None:
@@ -87,7 +82,9 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     scratch = request.work().scratch
     with writing(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
-    image = open_image(request.image, scratch=scratch, channels=len(bundle.card.channels))
+    image = open_image(
+        request.image, scratch=scratch, wanted=Wanted.by(bundle.card, request.parameters.reading)
+    )
     return coarsened(image, request.parameters.coarsen)
 
 

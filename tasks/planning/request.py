@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.imagery.source import Source
+from tasks.planning.outputs import Outputs
 from tasks.planning.plan import Parameters
 from tasks.work import WorkFolder
 
@@ -14,7 +16,7 @@ class Request:
     """One item to segment.
 
     Attributes:
-        image: A GeoTIFF or NIfTI file.
+        image: What to segment.
         model: A bundle's folder, or the name of a shipped one.
         out: Output folder; the item's results go to ``out/item``.
         item: The item's id.
@@ -28,9 +30,10 @@ class Request:
         force: Compute again even if this very result is published.
         aoi: File with the area of a preview, whose digest the parameters hold.
         command: How to reproduce the run, for the record.
+        outputs: What is left besides the mask, its tables and its report.
     """
 
-    image: Path
+    image: Source
     model: str
     out: Path
     item: str
@@ -43,6 +46,7 @@ class Request:
     force: bool = False
     aoi: Path | None = None
     command: str = ""
+    outputs: Outputs = field(default_factory=Outputs)
 
     def work(self, key: str = "") -> WorkFolder:
         """Where the run keeps its files."""

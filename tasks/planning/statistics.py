@@ -324,10 +324,10 @@ def _add_band(pixels: Pixels, channels: list[ChannelHistogram], info: ImageInfo)
         except OverflowError as error:
             remedy = (
                 f"declare it with gdal_edit.py -a_nodata {error}"
-                if info.format == "geotiff"
+                if info.kind == "raster"
                 else "set those voxels to NaN or 0"
             )
             raise InputError(
-                f"{info.path}: channel {channel.name} holds {error}, beyond float32, probably undeclared "
+                f"{info.source}: channel {channel.name} holds {error}, beyond float32, probably undeclared "
                 f"nodata; {remedy}."
             ) from error

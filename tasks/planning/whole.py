@@ -61,7 +61,7 @@ def fit_whole(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, limit
     needs = default_layout(info, laid, wish, model_ndim=model_ndim).needs
     disk = "" if limits.disk is None else f" and {say_bytes(limits.disk)} of disk are free"
     raise FitError(
-        f"{info.path} would need {say_bytes(needs.memory)} of memory and {say_bytes(needs.disk)} of disk, because "
+        f"{info.source} would need {say_bytes(needs.memory)} of memory and {say_bytes(needs.disk)} of disk, because "
         f"{card.name} has to see the whole image at once, but {say_bytes(limits.memory)} of memory may be used{disk}: "
         "cut a smaller image out of it, use a machine with more, or take a method that works tile by tile (otsu, "
         "multi-otsu, kmeans, sobel)"

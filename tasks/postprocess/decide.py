@@ -26,7 +26,7 @@ def check_units(card: Card, info: ImageInfo) -> None:
         unit = "pixels" if isinstance(step, LargestComponents) else step.unit
         if unit not in ("pixels", have):
             raise InputError(
-                f"{info.path} has sizes in {have} and the post-processing of model {card.name} gives "
+                f"{info.source} has sizes in {have} and the post-processing of model {card.name} gives "
                 f"{step.kind} of {step.class_name} in {unit}: give the size in {have} in the bundle's model.json"
             )
 

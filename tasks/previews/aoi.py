@@ -12,7 +12,8 @@ import numpy.typing as npt
 from tasks.errors import InputError
 from tasks.files import writing
 from tasks.imagery.earth.globe import horizontal
-from tasks.imagery.open import NIFTI_SUFFIXES, TIFF_SUFFIXES, open_image
+from tasks.imagery.formats import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from tasks.imagery.open import open_image
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.previews.window import SNAP, bounds_of, full_turn, to_pixels
 from tasks.tiling.area import Area, strips, write_area
@@ -51,13 +52,13 @@ def locate_aoi(path: Path, info: ImageInfo, *, folder: Path) -> Area:
         area = _of_polygons(path, info, folder)
     if area is None:
         raise InputError(
-            f"--aoi {path} does not meet {info.path}, which has {bounds_of(info)}: give another file"
+            f"--aoi {path} does not meet {info.source}, which has {bounds_of(info)}: give another file"
         )
     return area
 
 
 def _of_mask(mask: Image, path: Path, info: ImageInfo, folder: Path) -> Area | None:
-    ndim = 2 if info.format == "geotiff" else 3
+    ndim = 2 if info.kind == "raster" else 3
     check_grid(mask.info, path, info)
     lead = len(info.shape) - ndim
     shape = info.shape[lead:]
@@ -88,16 +89,16 @@ def check_grid(mask: ImageInfo, path: Path, info: ImageInfo) -> None:
         InputError: Another format, shape, place or CRS, or more than one frame.
     """
     remedy = "resample it to the image's grid, or give polygons"
-    if mask.format != info.format or mask.axes[0] == "t":
+    if mask.kind != info.kind or mask.axes[0] == "t":
         raise InputError(
-            f"--aoi {path} is no mask for {info.path}: give one of the same format, with one frame"
+            f"--aoi {path} is no mask for {info.source}: give one of the same format, with one frame"
         )
     shape = info.shape[-len(mask.shape) :]
     if mask.shape != shape:
         raise InputError(
-            f"--aoi {path} has {_by(mask.shape)} pixels and {info.path} has {_by(shape)}: {remedy}"
+            f"--aoi {path} has {_by(mask.shape)} pixels and {info.source} has {_by(shape)}: {remedy}"
         )
-    if info.format == "nifti":
+    if info.kind == "volume":
         have, want = (np.asarray(i.grid["affine"], float) * i.grid["unit_mm"] for i in (mask, info))
         n = np.array([*(max(shape),) * 3, 1.0])
         step = np.sqrt((want[:3, :3] ** 2).sum(axis=0)).min()
@@ -108,9 +109,11 @@ def check_grid(mask: ImageInfo, path: Path, info: ImageInfo) -> None:
         ia, ib, _, id_, ie, _ = info.grid["transform"]
         apart = max(math.hypot(*p) for p in corners) / math.sqrt(abs(ia * ie - ib * id_))
         if not _same_crs(mask.grid["crs"], info.grid["crs"]):
-            raise InputError(f"--aoi {path} has another CRS than {info.path}: {remedy}")
+            raise InputError(f"--aoi {path} has another CRS than {info.source}: {remedy}")
     if apart > _SAME:
-        raise InputError(f"--aoi {path} lies elsewhere than {info.path} ({apart:.3g} pixels apart): {remedy}")
+        raise InputError(
+            f"--aoi {path} lies elsewhere than {info.source} ({apart:.3g} pixels apart): {remedy}"
+        )
 
 
 def _same_crs(a: str | None, b: str | None) -> bool:
@@ -124,9 +127,9 @@ def _by(sizes: Index) -> str:
 
 
 def _of_polygons(path: Path, info: ImageInfo, folder: Path) -> Area | None:
-    if info.format != "geotiff":
+    if info.kind != "raster":
         raise InputError(
-            f"--aoi {path} has polygons and {info.path} is a volume: give a mask as NIfTI on its grid, or --window"
+            f"--aoi {path} has polygons and {info.source} is a volume: give a mask as NIfTI on its grid, or --window"
         )
     import shapely
     from rasterio.features import geometry_mask
@@ -195,7 +198,7 @@ def _onto(polygons: Any, path: Path, info: ImageInfo) -> npt.NDArray[Any]:
 
     wkt = info.grid["crs"]
     if (wkt is None) != (polygons.crs is None):
-        lacking = info.path if wkt is None else path
+        lacking = info.source if wkt is None else path
         raise InputError(
             f"{lacking} has no CRS, so --aoi {path} has no place in the image: assign one with gdal_edit.py "
             f"or ogr2ogr -a_srs"
@@ -215,7 +218,7 @@ def _onto(polygons: Any, path: Path, info: ImageInfo) -> npt.NDArray[Any]:
     moved = shapely.transform(shapes, move)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise InputError(
-            f"--aoi {path} reaches where the projection of {info.path} cannot, which has {bounds_of(info)}: cut it first"
+            f"--aoi {path} reaches where the projection of {info.source} cannot, which has {bounds_of(info)}: cut it first"
         )
     return _near(moved, info, geographic=bool(target.is_geographic))
 

@@ -30,8 +30,8 @@ def preview_record(
     pixels = math.prod(plan.area.shape)
     seconds = estimate_full_seconds(plan, timings=timings, pace=pace)
     window = area_window(plan.area)
-    names = ("rows", "columns") if info.format == "geotiff" else ("i", "j", "k", "frames")
-    native = window if info.format == "geotiff" else native_box(info, window)
+    names = ("rows", "columns") if info.kind == "raster" else ("i", "j", "k", "frames")
+    native = window if info.kind == "raster" else native_box(info, window)
     out = {
         "window": {n: [s.start, s.stop] for n, s in zip(names, native, strict=False)},
         "aoi": plan.parameters.aoi,

@@ -99,7 +99,7 @@ def locate_window(text: str, info: ImageInfo) -> tuple[Index, Index]:
         InputError: It lies outside the image, or runs across the edge at which a global image wraps.
     """
     box = parse_window(text)
-    if info.format == "geotiff":
+    if info.kind == "raster":
         low, high = _of_raster(box, info, text)
     else:
         low, high = _of_volume(box, info, text)
@@ -108,7 +108,7 @@ def locate_window(text: str, info: ImageInfo) -> tuple[Index, Index]:
     last = tuple(min(h, n) for h, n in zip(high, shape, strict=True))
     if any(a >= h for a, h in zip(first, last, strict=True)):
         raise InputError(
-            f"--window {text} lies outside {info.path}, which has {bounds_of(info)}: check its order"
+            f"--window {text} lies outside {info.source}, which has {bounds_of(info)}: check its order"
         )
     lead = len(info.shape) - len(low)
     return (0,) * lead + first, info.shape[:lead] + last
@@ -117,13 +117,13 @@ def locate_window(text: str, info: ImageInfo) -> tuple[Index, Index]:
 def _of_raster(box: Box, info: ImageInfo, text: str) -> tuple[Index, Index]:
     if len(box.low) != 2:
         raise UsageError(
-            f"--window {text} has {len(box.low)} axes and {info.path} has rows and columns: {FORMS}"
+            f"--window {text} has {len(box.low)} axes and {info.source} has rows and columns: {FORMS}"
         )
     if box.kind == "index":
         return _indices(box, info.shape)
     if info.grid["crs"] is None and box.kind == "wgs84":
         raise InputError(
-            f"{info.path} has no CRS, so --window {text} has no place in it: give pixels or world:"
+            f"{info.source} has no CRS, so --window {text} has no place in it: give pixels or world:"
         )
     (x0, y0), (x1, y1) = _known(box.low), _known(box.high)
     t = np.linspace(0, 1, _EDGE)
@@ -137,7 +137,7 @@ def _of_raster(box: Box, info: ImageInfo, text: str) -> tuple[Index, Index]:
         x, y = (np.asarray(v, float) for v in there.transform(x, y))
         if not (np.isfinite(x) & np.isfinite(y)).all():
             raise InputError(
-                f"--window {text} reaches where the projection of {info.path} cannot: it has {bounds_of(info)}"
+                f"--window {text} reaches where the projection of {info.source} cannot: it has {bounds_of(info)}"
             )
     rows, columns = to_pixels(info, x, y)
     turn = full_turn(info)
@@ -145,7 +145,7 @@ def _of_raster(box: Box, info: ImageInfo, text: str) -> tuple[Index, Index]:
         columns = columns - turn * math.floor((columns.min() + columns.max()) / 2 / turn)
         if info.wraps[-1] and (columns.min() < -SNAP or columns.max() > info.shape[-1] + SNAP):
             raise InputError(
-                f"--window {text} runs across the edge where {info.path} wraps around the globe, which a window "
+                f"--window {text} runs across the edge where {info.source} wraps around the globe, which a window "
                 f"cannot: give two runs, one on each side"
             )
         # A grid that does not go all the way round may begin beyond half a turn.
@@ -157,7 +157,7 @@ def _of_raster(box: Box, info: ImageInfo, text: str) -> tuple[Index, Index]:
 def _of_volume(box: Box, info: ImageInfo, text: str) -> tuple[Index, Index]:
     if box.kind == "wgs84":
         raise UsageError(
-            f"--window {text} is of the globe and {info.path} is a volume: give voxels or world: in mm"
+            f"--window {text} is of the globe and {info.source} is a volume: give voxels or world: in mm"
         )
     native = spatial(tuple(info.grid["native_shape"]))
     if box.kind == "index":
@@ -165,7 +165,9 @@ def _of_volume(box: Box, info: ImageInfo, text: str) -> tuple[Index, Index]:
         low, high = _indices(whole, native)
     else:
         if len(box.low) != 3:
-            raise UsageError(f"--window {text} has {len(box.low)} axes and {info.path} is a volume: {FORMS}")
+            raise UsageError(
+                f"--window {text} has {len(box.low)} axes and {info.source} is a volume: {FORMS}"
+            )
         affine = np.asarray(info.grid["affine"], float)
         ends = np.array([_known(box.low), _known(box.high)]) / float(info.grid["unit_mm"])
         corners = np.array(np.meshgrid(*ends.T)).reshape(3, -1).T
@@ -224,7 +226,7 @@ def full_turn(info: ImageInfo) -> float:
 
 def bounds_of(info: ImageInfo) -> str:
     """The image's extent in pixels and in its world, for a sentence."""
-    if info.format == "geotiff":
+    if info.kind == "raster":
         a, b, c, d, e, f = info.grid["transform"]
         height, width = info.shape
         x = [c + a * i + b * j for i in (0, width) for j in (0, height)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
 
 from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write, file_digest
+from tasks.imagery.source import Named, Source
 
 logger = logging.getLogger(__name__)
 
@@ -20,21 +22,34 @@ _BESIDE = (".msk", ".aux.xml")
 _WORLD = (".tfw", ".tifw", ".tiffw", ".wld")
 
 
-def input_digest(path: Path, *, cache: Path | None = None) -> str:
-    """``sha256:…`` of a local image's content.
+def input_digest(source: Named, *, cache: Path | None = None) -> str:
+    """``sha256:…`` of an image's content.
 
     Of a file alone it is the file's own; where other files beside it change what is read
-    (an external mask, a world file), it is that of the list of all their digests.
+    (an external mask, a world file), it is that of the list of all their digests. Of a folder it
+    is that of the names and digests of all its files, of several files that of their digests and
+    channels.
 
     Args:
-        path: The file.
+        source: The image.
         cache: Folder of cached digests; the user's cache folder by default.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: It cannot be read.
     """
+    source = Source.of(source)
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
+    digests = [(_part_digest(p.local, cache), p.channel) for p in source.parts]
+    if len(digests) == 1:
+        return digests[0][0]
+    return _listed(digests)
+
+
+def _part_digest(path: Path, cache: Path) -> str:
     try:
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file())
+            return _listed([[p.relative_to(path).as_posix(), _cached_digest(p, cache)] for p in files])
         parts = [(p.name, _cached_digest(p, cache)) for p in (path, *sidecars(path))]
     except OSError as error:
         raise InputError(
@@ -43,8 +58,11 @@ def input_digest(path: Path, *, cache: Path | None = None) -> str:
     if len(parts) == 1:
         return parts[0][1]
     # The image's own name does not matter, so that a renamed archive stays done.
-    listed = json.dumps([parts[0][1], *[(n.removeprefix(path.stem), d) for n, d in parts[1:]]])
-    return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+    return _listed([parts[0][1], *[(n.removeprefix(path.stem), d) for n, d in parts[1:]]])
+
+
+def _listed(digests: Sequence[object]) -> str:
+    return f"sha256:{hashlib.sha256(json.dumps(digests).encode()).hexdigest()}"
 
 
 def sidecars(path: Path) -> list[Path]:

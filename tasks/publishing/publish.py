@@ -12,6 +12,7 @@ from typing import Any
 from tasks.crash import crash_point
 from tasks.errors import InputError
 from tasks.files import atomic_write, fsync_directory, writing
+from tasks.imagery.source import Named, Source
 from tasks.work import WorkFolder
 
 RECORD = "run.json"
@@ -29,18 +30,19 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.keys() >= _KEYS else None
 
 
-def check_item_free(work: WorkFolder, *, image: Path, digest: str) -> None:
+def check_item_free(work: WorkFolder, *, image: Named, digest: str) -> None:
     """Refuses an item id that is taken: by another input, or by files of other origin.
 
     Raises:
         InputError: Another file is published under this id, the folder holds files that no
             run wrote, or the image itself lies in it.
     """
+    image = Source.of(image)
     final, item = work.final, work.item
     remedy = f"give {image} another --item name or another --out"
     if final.exists() and not final.is_dir():
         raise InputError(f"{final} is a file and the result needs a folder of this name: {remedy}")
-    if final.resolve() in image.resolve().parents:
+    if any(final.resolve() in p.resolve().parents for p in image.paths):
         raise InputError(f"{image} lies in {final}, the folder of its own result: {remedy}")
     record = read_record(final / RECORD) or read_record(work.root / REPLACED)
     if record is None:
@@ -48,7 +50,7 @@ def check_item_free(work: WorkFolder, *, image: Path, digest: str) -> None:
             raise InputError(f"{final} holds files that are not a result of segflow: {remedy}")
         return
     held = record["input"]
-    if held["path"] != str(image.resolve()) and held["digest"] != digest:
+    if held["path"] != image.where and held["digest"] != digest:
         raise InputError(f"item {item} in {work.out} already holds the result of {held['path']}: {remedy}")
 
 

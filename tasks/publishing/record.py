@@ -71,9 +71,9 @@ def build_record(
         "status": status_of(failures, suspicions, retry=plan.region is not None and plan.region.failures > 0),
         "item": plan.item,
         "input": {
-            "path": str(plan.image.resolve()),
+            "path": plan.image.where,
             "digest": plan.image_digest,
-            "size": plan.image.stat().st_size,
+            "size": sum(p.stat().st_size for p in plan.image.paths),
             "format": info.format,
             "field": info.field,
             "shape": list(info.shape),

@@ -24,7 +24,7 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
         InputError: The image changed during the run.
         OutputError: The final folder cannot be written.
     """
-    image = Path(record["input"]["path"])
+    image = Plan.load(work.plan).image
     if input_digest(image) != record["input"]["digest"]:
         raise InputError(f"{image} changed while it was being segmented: run again")
     publish(work, record=record)

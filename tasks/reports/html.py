@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.imagery.protocol import Image
+from tasks.imagery.writers import mask_name
 from tasks.reports import paint, words
 from tasks.reports.changes import change_rows
 from tasks.reports.panels import Panel, panels
@@ -50,7 +51,7 @@ def write_report(
     Raises:
         tasks.errors.InputError: The image or the mask can no longer be read.
     """
-    mask = directory / ("mask.nii.gz" if image.info.format == "nifti" else "mask.tif")
+    mask = directory / mask_name(image.info)
     views = panels(image, mask, record, size=PICTURE_WIDTH)
     sheet = compose(views, record, summary=summary)
     # Encoding pictures is most of the work, in code that lets other threads run.

@@ -17,11 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import InputError
-from tasks.imagery.protocol import Image, ImageInfo
+from tasks.imagery.protocol import Image
+from tasks.imagery.views.smaller import from_gdal, smaller
 from tasks.reports import paint, words
-
-#: Above this many pixels, without overviews, averaging costs more than it shows.
-AVERAGE_LIMIT = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,9 @@ def panels(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) 
     Raises:
         tasks.errors.InputError: The image or the mask can no longer be read.
     """
-    if image.info.format == "nifti":
+    if image.info.kind == "volume":
         return _planes(image, mask_path, record, size=size)
-    return [_raster(image.info, mask_path, record, size=size)]
+    return [_raster(image, mask_path, record, size=size)]
 
 
 def fit(height: float, width: float, size: int) -> tuple[int, int]:
@@ -92,17 +90,16 @@ def fit(height: float, width: float, size: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _raster(info: ImageInfo, mask_path: Path, record: dict[str, Any], *, size: int) -> Panel:
+def _raster(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> Panel:
+    info = image.info
     a, b, _, d, e, _ = info.grid["transform"]
     pixel_height, pixel_width = math.hypot(b, e) or 1.0, math.hypot(a, d) or 1.0
     height, width = info.shape[-2:]
     shown = display_channels(info.channels)
     # Never more pixels than the file has: small images are enlarged afterwards, unsmoothed.
     rows, columns = (min(n, m) for n, m in zip(fit(height, width, size), (height, width), strict=True))
-    offset = info.grid.get("offset", (0, 0))
-    window = ((offset[0], offset[0] + height), (offset[1], offset[1] + width))
-    values = _decimated(info.path, shown, len(info.channels), (rows, columns), window, categories=False)
-    codes = _decimated(mask_path, (0,), 1, (rows, columns), ((0, height), (0, width)), categories=True)[0]
+    values = smaller(image, shown, (rows, columns))
+    codes = from_gdal(mask_path, (0,), 1, (rows, columns), ((0, height), (0, width)), categories=True)[0]
     layers = [paint.stretch(v, *r) for v, r in zip(values, ranges(record, shown), strict=True)]
     base = np.stack(layers * (3 if len(layers) == 1 else 1), axis=-1)
     full = fit(height * pixel_height, width * pixel_width, size)
@@ -113,47 +110,6 @@ def _raster(info: ImageInfo, mask_path: Path, record: dict[str, Any], *, size: i
     if names.lower() in ("red, green, blue", "r, g, b"):
         what = "red, green and blue channels"
     return Panel("image", f"{width:,} × {height:,} pixels; {what}", base, codes)
-
-
-def _decimated(
-    path: Path,
-    shown: tuple[int, ...],
-    channels: int,
-    shape: tuple[int, int],
-    window: tuple[tuple[int, int], tuple[int, int]],
-    *,
-    categories: bool,
-) -> npt.NDArray[Any]:
-    """Bands of a raster's window (rows, columns) at a lower resolution; GDAL works strip by strip and prefers overviews.
-
-    Declared nodata counts only where a cell holds nothing else.
-    """
-    import rasterio
-    from rasterio.enums import ColorInterp, Resampling
-    from rasterio.errors import RasterioError
-
-    try:
-        # Only TIFFs know the option; others would warn of it.
-        threads = {"num_threads": "all_cpus"} if path.suffix.lower() in (".tif", ".tiff") else {}
-        with rasterio.open(path, **threads) as file:
-            # An alpha band is no channel, unless the image was opened with all its bands.
-            visible = [i for i, c in enumerate(file.colorinterp, 1) if c != ColorInterp.alpha]
-            order = visible if len(visible) == channels else list(file.indexes)
-            bands = [order[i] for i in shown]
-            (top, bottom), (left, right) = window
-            cheap = bool(file.overviews(bands[0])) or (right - left) * (bottom - top) <= AVERAGE_LIMIT
-            smooth = Resampling.mode if categories else Resampling.average
-            out: npt.NDArray[Any] = file.read(
-                bands,
-                window=window,
-                out_shape=(len(bands), *shape),
-                resampling=smooth if cheap else Resampling.nearest,
-            )
-            return out
-    except RasterioError as error:
-        raise InputError(
-            f"{path} could not be read for the report ({error}); check that it is complete"
-        ) from error
 
 
 def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> list[Panel]:

@@ -13,6 +13,7 @@ import pytest
 from segmodels.bundles.card import Card, ChannelCard, ClassCard
 from tasks.errors import InputError
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
+from tasks.imagery.source import Source
 
 
 class ArrayImage:
@@ -31,8 +32,9 @@ class ArrayImage:
         self.bad = bad
         axes = ("t", "z", "y", "x")[-(values.ndim - 1) :]
         self.info = ImageInfo(
-            path=Path("memory.tif"),
+            source=Source.of(Path("memory.tif")),
             format="geotiff" if len(axes) == 2 else "nifti",
+            kind="raster" if len(axes) == 2 else "volume",
             field="earth" if len(axes) == 2 else "medical",
             shape=values.shape[:-1],
             axes=axes,

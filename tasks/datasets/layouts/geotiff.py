@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.layouts.pairs import IMAGE_FOLDERS, open_folders
 from tasks.datasets.manifest import DatasetFile
-from tasks.imagery.open import TIFF_SUFFIXES
+from tasks.imagery.formats import TIFF_SUFFIXES
 
 
 def looks_like_geotiff(root: Path) -> bool:

@@ -89,7 +89,7 @@ def check_on_earth(info: ImageInfo) -> None:
         furthest = max(corners, key=abs)
         if abs(furthest) > 90 + (abs(d) + abs(e)) * unit:
             raise InputError(
-                f"{info.path} reaches latitude {furthest:g}° in {crs.name}, beyond the pole; {remedy} "
+                f"{info.source} reaches latitude {furthest:g}° in {crs.name}, beyond the pole; {remedy} "
                 f"(-a_srs, -a_ullr)."
             )
     elif crs.is_projected:
@@ -98,7 +98,7 @@ def check_on_earth(info: ImageInfo) -> None:
         lon, lat = _degrees(crs, c + a * cols + b * rows, f + d * cols + e * rows)
         if not (np.isfinite(lon) & np.isfinite(lat)).any():
             raise InputError(
-                f"{info.path} has no point on the globe: {crs.name} cannot hold x near {c:g} and y near {f:g}; "
+                f"{info.source} has no point on the globe: {crs.name} cannot hold x near {c:g} and y near {f:g}; "
                 f"{remedy} (-a_srs, -a_ullr)."
             )
 

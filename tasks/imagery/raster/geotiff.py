@@ -21,7 +21,9 @@ from rasterio.windows import Window as RasterWindow
 from tasks.errors import InputError
 from tasks.imagery.earth.globe import goes_round
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
-from tasks.imagery.raster.tiff_header import check_tiff
+from tasks.imagery.raster.tiff_header import check_tiff, is_tiff
+from tasks.imagery.source import Source
+from tasks.imagery.wanted import Wanted
 
 #: GDAL's block cache, for the whole process.
 CACHE_BYTES = 64 << 20
@@ -53,6 +55,19 @@ def gdal(**options: str) -> Iterator[None]:
     """GDAL with a bounded block cache and further configuration ``options``."""
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, **options):
         yield
+
+
+def open_geotiff(source: Source, *, scratch: Path, wanted: Wanted) -> GeoTiffImage:
+    """Opens a GeoTIFF; see ``tasks.imagery.formats.Format``.
+
+    Raises:
+        InputError: It cannot be used as an image.
+    """
+    path = source.local
+    with path.open("rb") as f:
+        if not is_tiff(f.read(4)):
+            raise InputError(f"{path} is not a TIFF although its name says so; export the image as GeoTIFF.")
+    return GeoTiffImage(path, channels=wanted.number)
 
 
 class GeoTiffImage:
@@ -212,8 +227,9 @@ def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, Ima
         (dataset.nodatavals[b - 1] for b in layout.channels if dataset.nodatavals[b - 1] is not None), None
     )
     info = ImageInfo(
-        path=path,
+        source=Source.of(path),
         format="geotiff",
+        kind="raster",
         field="earth",
         shape=(dataset.height, dataset.width),
         axes=("y", "x"),
@@ -229,6 +245,7 @@ def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, Ima
             "sidecars": [Path(f).name for f in dataset.files[1:]],
         },
         notes=tuple(notes),
+        gdal=str(path),
     )
     return layout, info
 

@@ -93,8 +93,8 @@ def coarsen_info(info: ImageInfo, factors: tuple[int, ...]) -> ImageInfo:
     chunk = tuple(-(-c // f) for c, f in zip(info.chunk, factors, strict=True))
     # Not the factors themselves: where the last box is cut, a grid of whole boxes would reach beyond the image.
     scale = [n / m for n, m in zip(info.shape, shape, strict=True)]
-    grid = _raster(info.grid, scale) if info.format == "geotiff" else _volume(info, shape, scale)
-    return replace(info, shape=shape, chunk=chunk, dtype="float32", grid=grid, nodata=None)
+    grid = _raster(info.grid, scale) if info.kind == "raster" else _volume(info, shape, scale)
+    return replace(info, shape=shape, chunk=chunk, dtype="float32", grid=grid, nodata=None, gdal=None)
 
 
 def _raster(grid: dict[str, Any], scale: list[float]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def crop_info(info: ImageInfo, window: Window) -> ImageInfo:
     """
     shape = tuple(s.stop - s.start for s in window)
     wraps = tuple(w and n == full for w, n, full in zip(info.wraps, shape, info.shape, strict=True))
-    grid = _raster(info.grid, window) if info.format == "geotiff" else _volume(info, window)
+    grid = _raster(info.grid, window) if info.kind == "raster" else _volume(info, window)
     return replace(info, shape=shape, wraps=wraps, grid=grid)
 
 

@@ -20,7 +20,9 @@ from nibabel.volumeutils import apply_read_scaling
 
 from tasks.errors import InputError
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
+from tasks.imagery.source import Source
 from tasks.imagery.volume import inflate, orientation
+from tasks.imagery.wanted import Wanted
 
 _UNIT_MM = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 _MAX_HEADER = 540
@@ -52,6 +54,16 @@ def read_header(path: Path) -> Any:
             except Exception as e:
                 raise InputError(f"{path} has a damaged NIfTI header ({e}); export it again.") from e
     raise InputError(f"{path} is not a single-file NIfTI image; convert it with dcm2niix or mri_convert.")
+
+
+def open_nifti(source: Source, *, scratch: Path, wanted: Wanted) -> NiftiImage:
+    """Opens a NIfTI volume; see ``tasks.imagery.formats.Format``.
+
+    Raises:
+        InputError: It cannot be used as an image.
+        tasks.errors.OutputError: ``scratch`` cannot take the inflated data.
+    """
+    return NiftiImage(source.local, scratch=scratch, channels=wanted.number)
 
 
 class NiftiImage:
@@ -106,7 +118,7 @@ class NiftiImage:
             InputError: The file ends inside the window, or its disk cannot be read.
         """
         if not self._closing.alive:
-            raise ValueError(f"{self._info.path} is closed")
+            raise ValueError(f"{self._info.source} is closed")
         where = orientation.to_native(window[-3:], self._axes, orientation.spatial(self._native))
         frames = self._native[3]
         if "t" in self._info.axes:
@@ -154,11 +166,11 @@ class NiftiImage:
             data = _pread(self._fd, n * item, self._offset + first * item)
         except OSError as e:
             raise InputError(
-                f"{self._info.path} cannot be read ({e.strerror or e}); check the disk it lies on, or copy it "
+                f"{self._info.source} cannot be read ({e.strerror or e}); check the disk it lies on, or copy it "
                 "to another."
             ) from e
         if len(data) < n * item:
-            raise InputError(f"{self._info.path} ends inside its voxels; fetch or export it again.")
+            raise InputError(f"{self._info.source} ends inside its voxels; fetch or export it again.")
         return np.frombuffer(data, self._dtype)
 
 
@@ -203,8 +215,9 @@ def _inspect(header: Any, path: Path, wanted: int | None) -> tuple[tuple[int, in
     if dtype.itemsize > 8:
         dtype = np.dtype(np.float64)
     info = ImageInfo(
-        path=path,
+        source=Source.of(path),
         format="nifti",
+        kind="volume",
         field="medical",
         shape=shape,
         axes=names,

@@ -9,6 +9,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,28 @@ def _filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
         os.close(fd)
 
 
+def _own_header(info: ImageInfo) -> Any:
+    """For a volume of another format: its affine as sform and, where it has no shear, as qform."""
+    shape = [int(n) for n in info.grid["native_shape"]]
+    header = nib.Nifti1Header() if max(shape) < 2**15 else nib.Nifti2Header()
+    header.set_data_shape(shape)
+    affine = np.asarray(info.grid["affine"], float)
+    if "offset" in info.grid:
+        affine = affine.copy()
+        affine[:3, 3] -= affine[:3, :3] @ info.grid["offset"]
+    header.set_sform(affine, code="scanner")
+    with suppress(nib.spatialimages.HeaderDataError):
+        header.set_qform(affine, code="scanner", strip_shears=False)
+    units = {1000.0: "meter", 1.0: "mm", 1e-3: "micron"}
+    header.set_xyzt_units(units.get(float(info.grid["unit_mm"]), "unknown"))
+    return header
+
+
 def _header(info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]) -> Any:
     """The input's header with only the data's description changed; always little-endian."""
-    header = read_header(info.path).as_byteswapped("<")
+    header = (read_header(info.source.local) if info.format == "nifti" else _own_header(info)).as_byteswapped(
+        "<"
+    )
     if "offset" in info.grid:
         move_origin(header, info.grid["offset"])
     header.set_data_dtype(dtype)

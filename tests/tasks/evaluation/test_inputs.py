@@ -9,6 +9,7 @@ import pytest
 
 from tasks.evaluation.inputs import write_input
 from tasks.imagery.open import open_image
+from tasks.imagery.wanted import Wanted
 
 
 class HeldPair:
@@ -47,7 +48,7 @@ def test_what_was_written_reads_back(
     pair = HeldPair(values, missing, spacing)
     names = [f"channel {c}" for c in range(channels)]
     path = write_input(pair, folder=tmp_path / "in", name="a", names=names)
-    image = open_image(path, scratch=tmp_path, channels=channels)
+    image = open_image(path, scratch=tmp_path, wanted=Wanted(count=channels))
     pixels = image.read(tuple(slice(0, n) for n in shape))
     np.testing.assert_array_equal(pixels.valid, ~missing)
     np.testing.assert_array_equal(pixels.values[~missing], values[~missing])

@@ -24,6 +24,7 @@ from tasks.errors import OutputError
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.raster import geotiff_mask
+from tasks.imagery.wanted import Wanted
 from tasks.imagery.writers import create_mask, mask_name
 
 CLASSES = (
@@ -328,6 +329,6 @@ def test_nifti_shapes_come_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 def test_a_mask_of_channels_has_space_only(tmp_path: Path, shared_data: Path) -> None:
     path = shared_data / "nibabel" / "example4d.nii.gz"
-    image = open_image(path, scratch=tmp_path, channels=2)
+    image = open_image(path, scratch=tmp_path, wanted=Wanted(count=2))
     write_mask(image.info, tmp_path / "mask.nii.gz", codes_for(image.info))
     assert nib.load(tmp_path / "mask.nii.gz").shape == nib.load(path).shape[:3]

@@ -16,6 +16,7 @@ from segmodels.bundles.write import write_bundle
 from segmodels.errors import EngineError
 from segmodels.methods.method import Linear
 from tasks.blocks.blockfile import BlockWriter, block_path
+from tasks.imagery.source import Source
 from tasks.planning import build
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.request import Request
@@ -60,7 +61,7 @@ def request_(tmp_path: Path, make_card: Callable[..., Any]) -> Request:
         method=linear,
         golden_input=np.zeros((1, 16, 16, 1), np.float32),
     )
-    return Request(image=image, model=str(bundle.path), out=tmp_path / "out", item="x", block=32)
+    return Request(image=Source.of(image), model=str(bundle.path), out=tmp_path / "out", item="x", block=32)
 
 
 def leave_blocks(planned: Planned, count: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 from segmodels.bundles.card import Card, ChannelCard, ClassCard
 from tasks.errors import InputError, UsageError
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.source import Source
 from tasks.planning.amount import parse_bytes
 from tasks.planning.budget import stored_bytes
 from tasks.planning.fitting import FitError, fit
@@ -24,14 +25,14 @@ GIB = 1 << 30
 
 def volume(shape=(824, 512, 512), dtype="int16"):
     return ImageInfo(
-        path=Path("ct.nii"), format="nifti", field="medical", shape=shape, axes=("z", "y", "x"), channels=("ct",),
+        source=Source.of(Path("ct.nii")), format="nifti", kind="volume", field="medical", shape=shape, axes=("z", "y", "x"), channels=("ct",),
         dtype=dtype, wraps=(False,) * 3, chunk=(1, 1, shape[-1]), nodata=None, grid={},
     )  # fmt: skip
 
 
 def raster(size=40_000, channels=3):
     return ImageInfo(
-        path=Path("scene.tif"), format="geotiff", field="earth", shape=(size, size), axes=("y", "x"),
+        source=Source.of(Path("scene.tif")), format="geotiff", kind="raster", field="earth", shape=(size, size), axes=("y", "x"),
         channels=tuple(f"b{i}" for i in range(channels)), dtype="uint8", wraps=(False, False), chunk=(512, 512),
         nodata=None, grid={},
     )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from segmodels.bundles.card import SeamLimits
 from tasks.blocks.blockfile import TileFailure
+from tasks.imagery.source import Source
 from tasks.planning.make import make_plan
 from tasks.planning.plan import Parameters
 from tasks.planning.request import Request
@@ -37,7 +38,7 @@ def record(array_image, make_card, tmp_path):
             card=make_card(3, ndims=(2,), **card),
             parameters=Parameters(),
         ).model_copy(update={"image": path})
-        request = Request(image=path, model="m", out=tmp_path, item="x")
+        request = Request(image=Source.of(path), model="m", out=tmp_path, item="x")
         planned = Planned(request.work("k"), (0,), 1, plan.grid.tile_count, image.info)
         now = datetime(2026, 1, 1, tzinfo=UTC)
         return build_record(

@@ -18,6 +18,7 @@ from scipy import ndimage
 from skimage.measure import label, regionprops_table
 
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
+from tasks.imagery.source import Source
 
 CLASSES_EARTH = [
     {"name": "ocean", "code": 0, "colour": "#2b5c8a", "region": False},
@@ -210,7 +211,7 @@ def earth(tmp_path_factory: pytest.TempPathFactory) -> Sample:
         file.write(codes, 1)
         wkt = file.crs.to_wkt()
     info = ImageInfo(
-        path=path, format="geotiff", field="earth", shape=(height, width), axes=("y", "x"),
+        source=Source.of(path), format="geotiff", kind="raster", gdal=str(path), field="earth", shape=(height, width), axes=("y", "x"),
         channels=("red", "green", "blue", "nir"), dtype="uint8", wraps=(False, False), chunk=(256, 256),
         nodata=0.0, grid={"crs": wkt, "transform": list(transform)[:6]},
     )  # fmt: skip
@@ -279,7 +280,7 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     mask = np.ascontiguousarray(codes.transpose(2, 1, 0)[::-1, ::-1, ::-1])
     nib.save(nib.Nifti1Image(mask, affine), directory / "mask.nii.gz")
     info = ImageInfo(
-        path=path, format="nifti", field="medical", shape=(nz, ny, nx), axes=("z", "y", "x"),
+        source=Source.of(path), format="nifti", kind="volume", field="medical", shape=(nz, ny, nx), axes=("z", "y", "x"),
         channels=("T1",), dtype="int16", wraps=(False,) * 3, chunk=(1, ny, nx), nodata=None,
         grid={"affine": affine.tolist(), "native_shape": [nx, ny, nz], "orientation": "LPI",
               "spacing": [3.0, 1.5, 1.0]},

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 import rasterio
 
+from tasks.imagery.source import Source
 from tasks.reports.html import write_report
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}</style>]]>"
@@ -254,7 +255,7 @@ def test_worst_case_stays_small(earth: Any, tmp_path: Path) -> None:
     columns |= {f"mean_{name}": np.zeros(n) for name in names} | {"touches_border": [True] * n}
     columns |= {"centroid_y": np.zeros(n), "centroid_x": np.zeros(n)}
     info = dataclasses.replace(
-        earth.image.info, path=tmp_path / "i.tif", shape=(side, side), channels=tuple(names[:3]),
+        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=str(tmp_path / "i.tif"), shape=(side, side), channels=tuple(names[:3]),
         grid={"crs": None, "transform": [1, 0, 0, 0, -1, 0]},
     )  # fmt: skip
     image = dataclasses.replace(earth.image, info=info)

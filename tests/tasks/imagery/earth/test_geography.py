@@ -17,13 +17,14 @@ from tasks.imagery.earth.geography import lonlat, lonlat_box, lonlat_boxes, pixe
 from tasks.imagery.earth.globe import check_on_earth
 from tasks.imagery.open import open_image
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.source import Source
 
 MOON = "+proj=longlat +a=1737400 +b=1737400 +no_defs"
 
 
 def grid(crs: str | int | None, transform: tuple[float, ...], height: int, width: int) -> ImageInfo:
     return ImageInfo(
-        path=Path("x.tif"), format="geotiff", field="earth", shape=(height, width), axes=("y", "x"),
+        source=Source.of(Path("x.tif")), format="geotiff", kind="raster", gdal=None, field="earth", shape=(height, width), axes=("y", "x"),
         channels=("a",), dtype="uint8", wraps=(False, False), chunk=(1, 1), nodata=None,
         grid={"crs": None if crs is None else CRS.from_user_input(crs).to_wkt(), "transform": transform},
     )  # fmt: skip

@@ -16,6 +16,7 @@ from rasterio.transform import Affine
 
 from tasks.errors import InputError
 from tasks.imagery.open import describe, open_image
+from tasks.imagery.wanted import Wanted
 
 NORTH_UP = Affine(10, 0, 500000, 0, -10, 5300000)
 ROTATED = Affine(8.1, 3.3, 500000, 2.7, -9.4, 5300000)
@@ -145,7 +146,7 @@ def test_alpha_is_a_mask_unless_the_model_wants_it(tmp_path: Path) -> None:
     pixels = image.read(everything((37, 53)))
     assert len(image.info.channels) == 3
     np.testing.assert_array_equal(pixels.valid, values[3] > 0)
-    wanted = open_image(path, scratch=tmp_path, channels=4)
+    wanted = open_image(path, scratch=tmp_path, wanted=Wanted(count=4))
     pixels = wanted.read(everything((37, 53)))
     assert pixels.values.shape[-1] == 4
     assert pixels.valid.all()

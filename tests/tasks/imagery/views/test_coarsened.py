@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tasks.imagery.views import coarsened
 from tasks.imagery.open import open_image
+from tasks.imagery.views import coarsened
 from tasks.imagery.views.coarsened import CoarsenedImage, coarsen_info
 from tasks.imagery.volume.orientation import world
 

@@ -18,6 +18,7 @@ from tasks.errors import InputError
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.volume.orientation import native_box, native_boxes, native_index, world
+from tasks.imagery.wanted import Wanted
 
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
@@ -141,12 +142,12 @@ def test_four_axes_are_frames_or_channels(tmp_path: Path, shared_data: Path) -> 
     frames = open_image(path, scratch=tmp_path)
     assert frames.info.axes == ("t", "z", "y", "x")
     assert frames.info.grid["spacing"][0] == 0
-    channels = open_image(path, scratch=tmp_path, channels=2)
+    channels = open_image(path, scratch=tmp_path, wanted=Wanted(count=2))
     assert channels.info.axes == ("z", "y", "x")
     assert len(channels.info.channels) == 2
     values = channels.read(everything(channels.info)).values
     np.testing.assert_array_equal(np.moveaxis(values, -1, 0), canonical(path))
-    one = open_image(path, scratch=tmp_path, channels=1)
+    one = open_image(path, scratch=tmp_path, wanted=Wanted(count=1))
     assert one.info.axes == ("t", "z", "y", "x")
     assert describe(frames.info) == "NIfTI, 128 × 96 × 24 voxels, 2 frames, int16, 2 × 2 × 2.2 mm, LAS"
 
