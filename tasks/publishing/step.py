@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.blocks.blockfile import BlockFile
 from tasks.errors import InputError
+from tasks.imagery.source import Source
 from tasks.planning.plan import Plan
 from tasks.postprocess.step import remove_flat
 from tasks.publishing.digests import input_digest
@@ -25,8 +26,7 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
         OutputError: The final folder cannot be written.
     """
     image = Plan.load(work.plan).image
-    if input_digest(image) != record["input"]["digest"]:
-        raise InputError(f"{image} changed while it was being segmented: run again")
+    _check_unchanged(image, record)
     publish(work, record=record)
     if record["status"] == "partial":
         for path in work.blocks.glob("*.blk"):
@@ -34,6 +34,23 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
                 path.unlink()
     remove_flat(work)
     remove_work(work.root, keep=_wanted(work) if record["status"] == "partial" else ())
+
+
+def _check_unchanged(image: Source, record: dict[str, Any]) -> None:
+    """Refuses a result of which nobody can say what it was made of.
+
+    Where a server stopped answering, what it gave before is published as *partial*: the next run looks
+    at the image again before it takes any of it.
+    """
+    known = record["input"]["digest"]
+    try:
+        digest = input_digest(image, verify=image.remote and known.startswith("sha256:"))
+    except InputError:
+        if not image.remote or record["status"] != "partial":
+            raise
+        return
+    if digest != known:
+        raise InputError(f"{image} changed while it was being segmented: run again")
 
 
 def _wanted(work: WorkFolder) -> list[Path]:
