@@ -109,7 +109,7 @@ def make_plan(
     sampler = Sampler(info) if method is not None and method.needs_sample else None
     statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):
-        raise InputError(f"{info.source} has no valid pixel (all nodata or NaN): nothing can be segmented")
+        raise InputError(f"{info.source} has no valid pixel (all nodata, NaN or unobserved): nothing can be segmented")
     normaliser = make_normaliser(card, statistics)
     return Plan(
         item=item,
