@@ -67,7 +67,14 @@ def make_request(
         aoi = None if aoi is None else aoi.absolute()
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
-    model = resolve_model(model, source)
+    reading = Reading(
+        bands=tuple(b.strip() for b in bands.split(",")) if bands else (),
+        valid=tuple(valid),
+        units=units,
+        layer=layer,
+        frame=frame,
+    )
+    model = resolve_model(model, source, reading=reading)
     area = area_parameters(window=window, aoi=aoi)
     parameters = Parameters(
         tile=tuple(tile) if tile else None,
@@ -77,13 +84,7 @@ def make_request(
         blend=blend,
         cpu_fallback=cpu_fallback,
         variants=variants,
-        reading=Reading(
-            bands=tuple(b.strip() for b in bands.split(",")) if bands else (),
-            valid=tuple(valid),
-            units=units,
-            layer=layer,
-            frame=frame,
-        ),
+        reading=reading,
         **area,
     )
     return Request(

@@ -55,7 +55,7 @@ def find_coarse(request: Request) -> Coarse | None:
     stages = stages_of(bundle)
     if stages is None:
         return None
-    digest = input_digest(request.image)
+    digest = input_digest(request.image, reading=request.parameters.reading)
     try:
         image = open_input(request, bundle)
         image.close()

@@ -93,7 +93,9 @@ def is_colour(name: str) -> bool:
     return plain(name) in _COMMON.values()
 
 
-def raster_bands(dataset: Any, channels: tuple[int, ...], names: tuple[str, ...], file: str) -> tuple[Band, ...]:
+def raster_bands(
+    dataset: Any, channels: tuple[int, ...], names: tuple[str, ...], file: str
+) -> tuple[Band, ...]:
     """The bands of an open raster (rasterio's), by GDAL's metadata and, of a single one, the file's name.
 
     Args:
@@ -109,7 +111,9 @@ def raster_bands(dataset: Any, channels: tuple[int, ...], names: tuple[str, ...]
         if found is not None:
             return (found,)
     return tuple(
-        Band(name=n, wavelength_nm=_wavelength(dataset, b), file=file, given=bool(dataset.descriptions[b - 1]))
+        Band(
+            name=n, wavelength_nm=_wavelength(dataset, b), file=file, given=bool(dataset.descriptions[b - 1])
+        )
         for n, b in zip(names, channels, strict=True)
     )
 

@@ -58,7 +58,7 @@ def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost
         OutputError: The output folder cannot be written.
     """
     bundle = load_bundle(request.model)
-    digest = input_digest(request.image)
+    digest = input_digest(request.image, reading=request.parameters.reading)
     root = folder or request.work().root
     stages, region = stages_of(bundle), None
     try:

@@ -35,7 +35,7 @@ def find_done(request: Request) -> dict[str, Any] | None:
         if not path.exists():
             raise InputError(f"{path} does not exist: check the path")
     bundle = load_bundle(request.model)
-    digest = input_digest(request.image)
+    digest = input_digest(request.image, reading=request.parameters.reading)
     final = request.work().final
     check_item_free(request.work(), image=request.image, digest=digest)
     check_same_extent(request, final)

@@ -12,7 +12,10 @@ import platformdirs
 
 from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write, file_digest
+from tasks.imagery.scene.find import companions
 from tasks.imagery.source import Named, Source
+from tasks.imagery.validity.asked import mask_files
+from tasks.imagery.wanted import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +25,17 @@ _BESIDE = (".msk", ".aux.xml")
 _WORLD = (".tfw", ".tifw", ".tiffw", ".wld")
 
 
-def input_digest(source: Named, *, cache: Path | None = None) -> str:
+def input_digest(source: Named, *, reading: Reading | None = None, cache: Path | None = None) -> str:
     """``sha256:…`` of an image's content.
 
     Of a file alone it is the file's own; where other files beside it change what is read
     (an external mask, a world file), it is that of the list of all their digests. Of a folder it
     is that of the names and digests of all its files, of several files that of their digests and
-    channels.
+    channels. Files that the image's own name (a STAC item, a product's metadata) and its validity masks count too.
 
     Args:
         source: The image.
+        reading: How it is read: names its validity masks.
         cache: Folder of cached digests; the user's cache folder by default.
 
     Raises:
@@ -40,9 +44,10 @@ def input_digest(source: Named, *, cache: Path | None = None) -> str:
     source = Source.of(source)
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
     digests = [(_part_digest(p.local, cache), p.channel) for p in source.parts]
-    if len(digests) == 1:
+    more = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
+    if len(digests) == 1 and not more:
         return digests[0][0]
-    return _listed(digests)
+    return _listed([*digests, *([_part_digest(p, cache), "beside"] for p in more)])
 
 
 def _part_digest(path: Path, cache: Path) -> str:

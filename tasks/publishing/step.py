@@ -24,8 +24,9 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
         InputError: The image changed during the run.
         OutputError: The final folder cannot be written.
     """
-    image = Plan.load(work.plan).image
-    if input_digest(image) != record["input"]["digest"]:
+    plan = Plan.load(work.plan)
+    image = plan.image
+    if input_digest(image, reading=plan.parameters.reading) != record["input"]["digest"]:
         raise InputError(f"{image} changed while it was being segmented: run again")
     publish(work, record=record)
     if record["status"] == "partial":

@@ -19,8 +19,10 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from tasks.errors import InputError
+from tasks.imagery.bands import raster_bands
 from tasks.imagery.earth.globe import goes_round
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
+from tasks.imagery.raster.picking import picked
 from tasks.imagery.raster.tiff_header import check_tiff, is_tiff
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Wanted
@@ -67,7 +69,7 @@ def open_geotiff(source: Source, *, scratch: Path, wanted: Wanted) -> GeoTiffIma
     with path.open("rb") as f:
         if not is_tiff(f.read(4)):
             raise InputError(f"{path} is not a TIFF although its name says so; export the image as GeoTIFF.")
-    return GeoTiffImage(path, channels=wanted.number)
+    return GeoTiffImage(path, wanted=wanted)
 
 
 class GeoTiffImage:
@@ -79,13 +81,13 @@ class GeoTiffImage:
 
     Args:
         path: A local file.
-        channels: Number of channels that the model wants, if known.
+        wanted: What the model and its user want.
 
     Raises:
         InputError: The file cannot be used as an image; the sentence says why.
     """
 
-    def __init__(self, path: Path, *, channels: int | None = None) -> None:
+    def __init__(self, path: Path, *, wanted: Wanted | None = None) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._idle: list[Any] = []
@@ -94,7 +96,7 @@ class GeoTiffImage:
         with gdal():
             dataset = self._open()
             try:
-                self._layout, self._info = _inspect(dataset, path, channels)
+                self._layout, self._info = _inspect(dataset, path, wanted or Wanted())
             except BaseException:
                 dataset.close()
                 raise
@@ -205,7 +207,7 @@ def _read(dataset: Any, layout: _Layout, where: Any, dtype: np.dtype[Any]) -> Pi
     return Pixels(values, valid)
 
 
-def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, ImageInfo]:
+def _inspect(dataset: Any, path: Path, wanted: Wanted) -> tuple[_Layout, ImageInfo]:
     if dataset.count == 0:
         raise InputError(f"{path} has no bands; export it again with at least one.")
     if any(name.startswith("complex") for name in dataset.dtypes):
@@ -233,7 +235,7 @@ def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, Ima
         field="earth",
         shape=(dataset.height, dataset.width),
         axes=("y", "x"),
-        channels=_names(dataset, layout.channels),
+        channels=(names := _names(dataset, layout.channels)),
         dtype=dtype.name,
         wraps=(False, crs is not None and goes_round(_wkt(crs), transform, dataset.shape)),
         chunk=(int(blocks[0]), int(blocks[1])),
@@ -245,19 +247,23 @@ def _inspect(dataset: Any, path: Path, wanted: int | None) -> tuple[_Layout, Ima
             "sidecars": [Path(f).name for f in dataset.files[1:]],
         },
         notes=tuple(notes),
-        gdal=str(path),
+        gdal=str(path) if layout.channels == tuple(sorted({*dataset.indexes} - {*layout.alphas})) else None,
+        bands=raster_bands(dataset, layout.channels, names, str(path)),
     )
     return layout, info
 
 
-def _layout(dataset: Any, path: Path, wanted: int | None, notes: list[str]) -> _Layout:
+def _layout(dataset: Any, path: Path, wanted: Wanted, notes: list[str]) -> _Layout:
     alphas = tuple(i for i, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha)
     channels = tuple(b for b in range(1, dataset.count + 1) if b not in alphas)
-    if alphas and wanted == dataset.count:
-        notes.append(f"Band {alphas[0]} is tagged alpha but read as a channel, as the model takes {wanted}.")
+    if alphas and wanted.number == dataset.count:
+        notes.append(
+            f"Band {alphas[0]} is tagged alpha but read as a channel, as the model takes {wanted.number}."
+        )
         alphas, channels = (), tuple(range(1, dataset.count + 1))
     if not channels:
         raise InputError(f"{path} holds nothing but an alpha band; export it with its image bands.")
+    channels, alphas = picked(dataset, channels, alphas, wanted, label=str(path))
     flags = {b: set(dataset.mask_flag_enums[b - 1]) for b in channels}
     # Alpha is handled above; masks that GDAL derives from it must not count twice, or at all.
     masked = tuple(

@@ -98,7 +98,8 @@ def _matched(bands: Sequence[Band], channels: Sequence[ChannelCard], label: str)
     contradicted = [c for b, c in zip(bands, channels, strict=False) if _contradicts(b, c)]
     if same and in_place and not contradicted:
         return None
-    if not chosen and not (same and contradicted):
+    says = any(b.identified for b in bands) and all(c.wavelength_nm or is_colour(c.name) for c in channels)
+    if not chosen and not contradicted and not (says and not same):
         return None  # nothing is known of either; how many there are is checked with the card
     missing = [_said(c) for c, i in zip(channels, found, strict=True) if i is None]
     twice = "" if missing else " each for itself"

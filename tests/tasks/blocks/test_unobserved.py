@@ -111,8 +111,6 @@ def test_views_keep_what_is_hidden(scene: Any) -> None:
     padded = np.zeros((45, 56), bool)
     known = padded.copy()
     padded[whole], known[whole] = expected, ~nodata & ~hidden
-    boxes, any_known = (
-        a.reshape(9, 5, 8, 7).swapaxes(1, 2).any(axis=(2, 3)) for a in (padded, known)
-    )
+    boxes, any_known = (a.reshape(9, 5, 8, 7).swapaxes(1, 2).any(axis=(2, 3)) for a in (padded, known))
     np.testing.assert_array_equal(means.unobserved, boxes & ~any_known)
     np.testing.assert_array_equal(means.valid, any_known)
