@@ -10,6 +10,7 @@ from flows.runner_names import DASK, THREADS, absolute_model, scheduler_address
 from segmodels.engines.variants import Variants
 from tasks.errors import UsageError
 from tasks.imagery.source import Source
+from tasks.imagery.validity.asked import absolute_rule
 from tasks.imagery.wanted import Reading, Units
 from tasks.planning.amount import parse_bytes
 from tasks.planning.named import resolve_model
@@ -69,7 +70,7 @@ def make_request(
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
     reading = Reading(
         bands=tuple(b.strip() for b in bands.split(",")) if bands else (),
-        valid=tuple(valid),
+        valid=tuple(valid if runner == THREADS else map(absolute_rule, valid)),
         units=units,
         layer=layer,
         frame=frame,

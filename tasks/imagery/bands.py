@@ -19,6 +19,19 @@ _SYNONYMS = (
     ("lwir11", "tirs1", "thermal infrared 1", "tir1"),
     ("lwir12", "tirs2", "thermal infrared 2", "tir2"),
 )
+#: Wavelengths in nm that a colour may have: STAC's ranges, a little wider.
+_RANGES = {
+    "coastal": (390, 460),
+    "blue": (440, 535),
+    "green": (500, 610),
+    "red": (600, 705),
+    "nir": (740, 1010),
+    "swir16": (1530, 1770),
+    "swir22": (2050, 2370),
+    "pan": (450, 900),
+    "lwir11": (10200, 11600),
+    "lwir12": (11400, 12600),
+}
 _COMMON = {name: names[0] for names in _SYNONYMS for name in names}
 _NUMBERED = re.compile(r"(?:(?:sr|st|toa|boa)[ _])?b(?:and)?[ _]?0*(\d+)(a?)")
 
@@ -91,6 +104,11 @@ def plain(name: str) -> str:
 def is_colour(name: str) -> bool:
     """Whether a name says what is measured: ``red``, ``NIR``, ``swir16``."""
     return plain(name) in _COMMON.values()
+
+
+def range_of(name: str) -> tuple[float, float] | None:
+    """Wavelengths in nm that a colour's name allows."""
+    return _RANGES.get(plain(name))
 
 
 def raster_bands(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from segmodels.bundles.card import ChannelCard
 from tasks.errors import InputError
-from tasks.imagery.bands import Band, is_colour, plain
+from tasks.imagery.bands import Band, is_colour, plain, range_of
 from tasks.imagery.wanted import Wanted
 
 #: Wavelengths further apart than this share, and than so many nm, are of different bands.
@@ -133,6 +133,9 @@ def _contradicts(band: Band, channel: ChannelCard) -> bool:
     """Whether both say what they measure, and it is not the same."""
     if band.wavelength_nm is not None and channel.wavelength_nm is not None:
         return abs(band.wavelength_nm - channel.wavelength_nm) > OTHER * channel.wavelength_nm
+    allowed = range_of(channel.name)
+    if band.wavelength_nm is not None and allowed is not None:
+        return not allowed[0] <= band.wavelength_nm <= allowed[1]
     colours = {n for n in band.known_as if is_colour(n)}
     return bool(colours) and is_colour(channel.name) and plain(channel.name) not in colours
 

@@ -89,16 +89,61 @@ def _mask(text: str, source: Source) -> Mask:
         if not colon or not band.strip():
             raise UsageError(f"--valid {text}: say band:NAME:RULE, as band:QA60:=0")
         return Mask(None, band.strip(), parse_rule(rule))
-    # A path may hold colons, and so may a rule: the first part that exists is the file.
-    places = [i for i, c in enumerate(text) if c == ":"]
-    cut = next((i for i in places if Path(text[:i]).is_file()), None)
-    if cut is None and "://" in text:
-        cut = next((i for i in places if not text[i:].startswith("://") and i > text.index("://")), None)
-    if cut is None:
-        if not places:
-            raise UsageError(f"--valid {text}: say FILE:RULE, band:NAME:RULE, or one of {', '.join(PRESETS)}")
-        raise InputError(f"--valid {text}: {text[: places[-1]]} does not exist; check the path")
-    return Mask(text[:cut], None, parse_rule(text[cut + 1 :]))
+    place, _ = split(text)
+    if place is None:
+        raise UsageError(f"--valid {text}: say FILE:RULE, band:NAME:RULE, or one of {', '.join(PRESETS)}")
+    uri, rule = place, parse_rule(text[len(place) + 1 :])
+    if not Source.of(uri).remote and not Path(uri).is_file():
+        raise InputError(f"--valid {text}: {uri} does not exist; check the path")
+    return Mask(uri, None, rule)
+
+
+def split(text: str) -> tuple[str | None, str]:
+    """The file of ``FILE:RULE`` and the rule; of anything else no file, and the text.
+
+    A path may hold colons, and so may a rule: what follows the first one that leaves a rule is the rule.
+
+    Example:
+        >>> split("a:b.tif:scl:4,5"), split("scl:4,5")
+        (('a:b.tif', 'scl:4,5'), (None, 'scl:4,5'))
+
+    Raises:
+        UsageError: The text holds a colon, and what follows is no rule.
+    """
+    first, colon, last = text.partition(":")
+    if not colon or first.strip().lower() in (*PRESETS, "band"):
+        return None, text
+    wrong: UsageError | None = None
+    for at in (i for i, c in enumerate(text) if c == ":" and not text[i:].startswith("://")):
+        try:
+            parse_rule(text[at + 1 :])
+        except UsageError as error:
+            wrong = error
+        else:
+            return text[:at], text[at + 1 :]
+    raise wrong or UsageError(f"--valid {text}: {last!r} is no rule")
+
+
+def absolute_rule(text: str) -> str:
+    """The same with an absolute path, for processes that run elsewhere.
+
+    Raises:
+        UsageError: See :func:`split`.
+    """
+    place, rule = split(text)
+    if place is None:
+        return text
+    return f"{Source.of(place).absolute()}:{rule}"
+
+
+def without_files(valid: Sequence[str]) -> list[str]:
+    """Rules without the names of their files, whose content is part of the image's digest.
+
+    Raises:
+        UsageError: See :func:`split`.
+    """
+    parts = [split(text) for text in valid]
+    return [rule if place is None else f":{rule}" for place, rule in parts]
 
 
 def _beside(name: str, source: Source) -> str:
