@@ -96,7 +96,7 @@ def format_of(source: Source) -> Format:
             if f.folder is not None and named(f.folder)(Path(part.uri)):
                 return f
         raise InputError(
-            f"{source} is a folder and no image of a format known here ({known()}): name one file"
+            f"{source} is a folder and no image of a format known here ({known()}): name one file."
         )
     endings = {s: f for f in FORMATS for s in f.suffixes if name.endswith(s)}
     if not endings:
