@@ -24,6 +24,7 @@ from tasks.blocks.session import close_sessions
 from tasks.blocks.spread import Attempt, attempt_block, lose_block, this_code, worker_facts
 from tasks.errors import SegflowError
 from tasks.files import writing
+from tasks.imagery.validity.asked import mask_files
 from tasks.planning.request import Request
 from tasks.planning.step import Planned, plan_item
 from tasks.work import WorkFolder
@@ -147,7 +148,8 @@ class DaskPlace:
         client = self._connected()
         model = Path(request.model)
         named = [p for p in (model, request.aoi) if p is not None and p.is_absolute()]
-        paths = (*request.image.paths, request.work().root, *named)
+        masks = mask_files(request.image, request.parameters.reading.valid)
+        paths = (*request.image.paths, *masks, request.work().root, *named)
         with self._answering():
             try:
                 facts = client.run(worker_facts, this_code(), paths)

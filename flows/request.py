@@ -10,6 +10,7 @@ from flows.runner_names import DASK, THREADS, absolute_model, scheduler_address
 from segmodels.engines.variants import Variants
 from tasks.errors import UsageError
 from tasks.imagery.source import Source
+from tasks.imagery.validity.asked import absolute_rule
 from tasks.imagery.wanted import Reading, Units
 from tasks.planning.amount import parse_bytes
 from tasks.planning.named import resolve_model
@@ -68,7 +69,14 @@ def make_request(
         aoi = None if aoi is None else aoi.absolute()
     if overlap is not None and not 0 <= overlap < math.inf:
         raise UsageError(f"--overlap {overlap:g} is not a size: give a fraction below 1, or pixels")
-    model = resolve_model(model, source)
+    reading = Reading(
+        bands=tuple(b.strip() for b in bands.split(",")) if bands else (),
+        valid=tuple(valid if runner == THREADS else map(absolute_rule, valid)),
+        units=units,
+        layer=layer,
+        frame=frame,
+    )
+    model = resolve_model(model, source, reading=reading)
     area = area_parameters(window=window, aoi=aoi)
     parameters = Parameters(
         tile=tuple(tile) if tile else None,
@@ -78,13 +86,7 @@ def make_request(
         blend=blend,
         cpu_fallback=cpu_fallback,
         variants=variants,
-        reading=Reading(
-            bands=tuple(b.strip() for b in bands.split(",")) if bands else (),
-            valid=tuple(valid),
-            units=units,
-            layer=layer,
-            frame=frame,
-        ),
+        reading=reading,
         **area,
     )
     return Request(

@@ -18,6 +18,10 @@ RESERVED_UINT8 = 253
 RESERVED_UINT16 = 65533
 
 
+BandResampling = Literal["nearest", "bilinear"]
+ValidityRule = Literal["scl", "qa_pixel", "fmask"]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -199,6 +203,8 @@ class Card(_Strict):
         derived: How a compressed model came from another.
         to_check: What an import guessed and only the model's author knows; a run repeats each sentence until
             it is removed here.
+        band_resampling: How bands of larger pixels may come to the grid of the finest; None refuses them.
+        validity: Masks of a scene that hide clouds and shadows of it, where the scene has them.
         postprocess: What happens to the finished mask, see :mod:`segmodels.bundles.postprocess`.
     """
 
@@ -229,6 +235,8 @@ class Card(_Strict):
     precision: Literal["int8"] | None = None
     derived: Derived | None = None
     to_check: tuple[str, ...] = ()
+    band_resampling: BandResampling | None = None
+    validity: tuple[ValidityRule, ...] = ()
     postprocess: tuple[PostStep, ...] = ()
     licence: str = ""
     training: Training = Training()

@@ -70,14 +70,24 @@ class Canvas:
             quantisation=self._plan.quantisation,
         )
 
-    def measured(self, tile: Index, valid: npt.NDArray[np.bool_]) -> bool:
-        """Marks what has no data; whether the tile has to be run: it votes on a pixel that has, or is compared."""
+    def measured(
+        self, tile: Index, valid: npt.NDArray[np.bool_], unobserved: npt.NDArray[np.bool_] | None = None
+    ) -> bool:
+        """Marks what has no data; whether the tile has to be run: it votes on a pixel that has, or is compared.
+
+        Args:
+            tile: One of the block's.
+            valid: ``(*tile)``: where it was measured.
+            unobserved: Where it was not since a validity mask says so; None: nowhere.
+        """
         if valid.all():
             return True
         grid = self._plan.grid
         at, inside = grid.shared(tile, self._low, self._high)
         known = valid[inside]
         self._status[at][~known] = kernels.NODATA
+        if unobserved is not None:
+            self._status[at][unobserved[inside]] = kernels.UNOBSERVED
         if grid.borders == "recomputed" and tile in self._owned:
             # Others run it for what lies beyond this block, but only here it is compared with its neighbours.
             known = valid[grid.shared(tile, (0,) * len(grid.axes), grid.shape)[1]]

@@ -40,6 +40,7 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
     lengths = [len(c) for c in coordinates]
     values: npt.NDArray[np.generic] | None = None
     valid = np.empty(lengths, bool)
+    unobserved: npt.NDArray[np.bool_] | None = None
     for pieces in product(*runs):
         window = tuple(slice(first, last + 1) for _, first, last in pieces)
         at = tuple(slice(i, i + last - first + 1) for i, first, last in pieces)
@@ -50,8 +51,11 @@ def read_source(image: Image, grid: TileGrid, tiles: list[Index], *, padding: Pa
             values = np.empty([*lengths, part.values.shape[-1]], part.values.dtype)
         values[at] = part.values
         valid[at] = part.valid
+        if part.unobserved is not None:
+            unobserved = np.zeros(lengths, bool) if unobserved is None else unobserved
+            unobserved[at] = part.unobserved
     assert values is not None
-    return Source(tuple(coordinates), Pixels(values, valid))
+    return Source(tuple(coordinates), Pixels(values, valid, unobserved))
 
 
 def block_windows(
@@ -84,7 +88,12 @@ def _needed(
 
 
 def _contiguous(pixels: Pixels) -> Pixels:
-    return Pixels(np.ascontiguousarray(pixels.values), np.ascontiguousarray(pixels.valid))
+    hidden = pixels.unobserved
+    return Pixels(
+        np.ascontiguousarray(pixels.values),
+        np.ascontiguousarray(pixels.valid),
+        None if hidden is None else np.ascontiguousarray(hidden),
+    )
 
 
 def _runs(coordinates: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -126,3 +135,18 @@ def fill_input(
             valid[outside] = False
             out.reshape(*grid.tile, -1)[outside] = 0
     return valid
+
+
+def tile_unobserved(
+    source: Source, grid: TileGrid, tile: Index, *, padding: Padding
+) -> npt.NDArray[np.bool_] | None:
+    """Where a validity mask hides a tile, ``(*tile)`` over the grid's axes; None where it hides nothing of it."""
+    hidden = source.pixels.unobserved
+    if hidden is None:
+        return None
+    positions = [
+        np.searchsorted(have, axis.sources(k, padding)[0])
+        for axis, k, have in zip(grid.axes, tile, source.coordinates, strict=True)
+    ]
+    found = hidden[np.ix_(*positions)]
+    return found if found.any() else None

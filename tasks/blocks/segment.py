@@ -14,7 +14,7 @@ from segmodels.engines.base import Engine
 from tasks.blocks.blockfile import TileFailure, block_path
 from tasks.blocks.canvas import Canvas
 from tasks.blocks.empty import background, is_empty
-from tasks.blocks.reading import Source, fill_input, read_source
+from tasks.blocks.reading import Source, fill_input, read_source, tile_unobserved
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image
 from tasks.planning.plan import Plan
@@ -86,7 +86,7 @@ def segment_block(
 
 
 def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
-    """Reads, marks nodata, normalises; yields up to ``plan.batch`` tiles at a time."""
+    """Reads, marks what was not measured, normalises; yields up to ``plan.batch`` tiles at a time."""
     # One buffer for all batches: an engine is done with it when it answers.
     inputs = np.zeros((plan.batch, *plan.tile, len(plan.card.channels)), np.float32)
     held = _Held([], [], inputs)
@@ -99,7 +99,8 @@ def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
             normaliser=plan.normaliser,
             out=inputs[len(held.tiles)],
         )
-        if not canvas.measured(tile, valid) or not wanted(plan.grid, tile, plan.roi):
+        hidden = tile_unobserved(source, plan.grid, tile, padding=plan.padding)
+        if not canvas.measured(tile, valid, hidden) or not wanted(plan.grid, tile, plan.roi):
             continue
         if is_empty(plan, source, tile):
             canvas.vote(tile, background(plan))

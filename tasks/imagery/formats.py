@@ -53,6 +53,14 @@ FORMATS = (
     Format("hdf5", "HDF5", "tasks.imagery.raster.containers:open_hdf5", suffixes=(".h5", ".hdf5", ".he5")),
     Format("png", "PNG", "tasks.imagery.raster.drivers:open_png", suffixes=(".png",)),
     Format("jpeg", "JPEG", "tasks.imagery.raster.drivers:open_jpeg", suffixes=(".jpg", ".jpeg")),
+    Format(
+        "scene",
+        "Scene",
+        "tasks.imagery.scene.opening:open_scene",
+        suffixes=(".json", "_mtl.txt", "_mtl.xml", "mtd_msil1c.xml", "mtd_msil2a.xml"),
+        folder="tasks.imagery.scene.find:is_scene",
+        several=True,
+    ),
     Format("nifti", "NIfTI", "tasks.imagery.volume.nifti:open_nifti", suffixes=NIFTI_SUFFIXES, mask="nifti"),
 )
 
@@ -85,7 +93,9 @@ def format_of(source: Source) -> Format:
         InputError: It is of none.
     """
     if len(source.parts) > 1:
-        several = [f for f in FORMATS if f.several]
+        # Rasters are bands of a scene, volumes are modalities: the first file says which.
+        mask = format_of(Source(parts=source.parts[:1])).mask
+        several = [f for f in FORMATS if f.several and f.mask == mask]
         if several:
             return several[0]
         source.only  # noqa: B018 - says what is wrong

@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks.errors import InputError
 from tasks.imagery.formats import format_named, format_of, named
 from tasks.imagery.protocol import Image, ImageInfo
+from tasks.imagery.seen import as_seen
 from tasks.imagery.source import Named, Source
 from tasks.imagery.wanted import Wanted
 
@@ -27,8 +28,9 @@ def open_image(source: Named, *, scratch: Path, wanted: Wanted | None = None) ->
     source = Source.of(source)
     for path in source.paths:
         _check(path)
-    opened: Image = named(format_of(source).opener)(source, scratch=scratch, wanted=wanted or Wanted())
-    return opened
+    wanted = wanted or Wanted()
+    opened: Image = named(format_of(source).opener)(source, scratch=scratch, wanted=wanted)
+    return as_seen(opened, source, scratch=scratch, wanted=wanted)
 
 
 def _check(path: Path) -> None:

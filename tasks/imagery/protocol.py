@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tasks.imagery.bands import Band
 from tasks.imagery.source import Source
 
 Window = tuple[slice, ...]
@@ -61,6 +62,7 @@ class ImageInfo:
             (axis codes of the file), ``spacing`` (mm per ``axes`` entry; 0 for ``t``),
             ``unit_mm`` (of the affine) and ``voxel_mm3``.
         notes: Sentences a user should see (no CRS, qform and sform disagree …).
+        bands: Of a raster, what is known of each channel's band; empty where nothing is.
         gdal: Of a raster, what GDAL opens to show the same channels smaller; None if it cannot.
     """
 
@@ -78,6 +80,7 @@ class ImageInfo:
     grid: dict[str, Any]
     notes: tuple[str, ...] = ()
     gdal: GdalFile | None = None
+    bands: tuple[Band, ...] = ()
 
 
 @dataclass(frozen=True)

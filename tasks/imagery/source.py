@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any, Union
 
@@ -89,13 +90,17 @@ class Source(BaseModel):
     def parse(cls, texts: Sequence[str]) -> Source:
         """What a command line says: ``IMAGE``, or several, each ``FILE`` or ``CHANNEL=FILE``.
 
+        A pattern such as ``scene/*_B?.tif`` is the files it matches, by name.
+
         Raises:
             UsageError: Nothing, or only some of several with a channel's name.
         """
-        parts = []
+        parts: list[Part] = []
         for text in texts:
             named = None if Path(text).exists() or _ADDRESS.match(text) else _NAMED.fullmatch(text)
-            parts.append(Part(uri=named[2], channel=named[1]) if named else Part(uri=text))
+            parts += (
+                [Part(uri=named[2], channel=named[1])] if named else [Part(uri=u) for u in _matches(text)]
+            )
         if not parts:
             raise UsageError("no image is named: give a file, a folder or an address")
         if len({p.channel is None for p in parts}) > 1:
@@ -134,11 +139,13 @@ class Source(BaseModel):
 
     @property
     def name(self) -> str:
-        """What its results are called: the first part's name without extension."""
-        last = re.split(r"[/\\:]", self.parts[0].uri.split("?")[0].rstrip("/\\"))[-1]
-        lower = last.lower()
-        suffix = next((s for s in _SUFFIXES if lower.endswith(s)), Path(last).suffix)
-        return last[: len(last) - len(suffix)] if suffix else last
+        """What its results are called: the name without extension; of several parts what all begin with."""
+        names = [_stem(p) for p in self.parts]
+        same = [len(set(letters)) == 1 for letters in zip(*names, strict=False)]
+        common = names[0][: same.index(False) if False in same else len(same)]
+        # Cut where a word ends: of ``scene_B02`` and ``scene_B03`` that is ``scene``.
+        words = common if common in names else re.sub(r"(^|[_. -]+)[^_. -]*$", "", common)
+        return words.rstrip("_. -") or names[0]
 
     @property
     def where(self) -> str:
@@ -159,3 +166,17 @@ class Source(BaseModel):
 
 Named = Union[str, Path, Source, Sequence[str | Path | Part]]  # noqa: UP007 - a string of the class below is no type
 """What :meth:`Source.of` takes."""
+
+
+def _stem(part: Part) -> str:
+    last = re.split(r"[/\\:]", part.uri.split("?")[0].rstrip("/\\"))[-1]
+    lower = last.lower()
+    suffix = next((s for s in _SUFFIXES if lower.endswith(s)), Path(last).suffix)
+    return last[: len(last) - len(suffix)] if suffix else last
+
+
+def _matches(text: str) -> list[str]:
+    """The files that a pattern matches, by name; any other text as it is."""
+    if _ADDRESS.match(text) or not any(c in text for c in "*?[") or Path(text).exists():
+        return [text]
+    return sorted(glob(text)) or [text]  # noqa: PTH207 - Path.glob takes no pattern with a root

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from segmodels.bundles.card import Card, ChannelCard
+from segmodels.bundles.card import BandResampling, Card, ChannelCard, ValidityRule
 
 Units = Literal["card", "stored"]
 
@@ -18,7 +18,7 @@ class Reading(BaseModel):
     Attributes:
         bands: Which bands are the model's channels, in its order: names, numbers from 1, or wavelengths as
             ``665nm``.
-        valid: Rules that say which pixels were observed, see ``docs/inputs.md``.
+        valid: Rules that say which pixels were observed, see ``docs/scenes.md``.
         units: ``stored`` takes values as they are in the file, ``card`` turns them into the card's units.
         layer: The one image of a file or folder that holds several: a subdataset, resolution level, series.
         frame: The one frame of a 4-D image, from 0; None takes every frame.
@@ -43,11 +43,15 @@ class Wanted:
         channels: The model's, in its order; empty where no model is known.
         count: How many channels, where no more is known of them.
         reading: What the user says.
+        resampling: How bands of larger pixels come to the grid of the finest; None: not at all.
+        validity: Rules by name that are applied where a scene has the file that they read.
     """
 
     channels: tuple[ChannelCard, ...] = ()
     count: int | None = None
     reading: Reading = field(default_factory=Reading)
+    resampling: BandResampling | None = None
+    validity: tuple[ValidityRule, ...] = ()
 
     @property
     def number(self) -> int | None:
@@ -57,4 +61,9 @@ class Wanted:
     @classmethod
     def by(cls, card: Card, reading: Reading | None = None) -> Wanted:
         """What a model wants, read as its user says."""
-        return cls(channels=card.channels, reading=reading or Reading())
+        return cls(
+            channels=card.channels,
+            reading=reading or Reading(),
+            resampling=card.band_resampling,
+            validity=card.validity,
+        )

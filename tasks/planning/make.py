@@ -13,6 +13,7 @@ from tasks.errors import InputError
 from tasks.evaluation.grids import spacing_of
 from tasks.imagery.earth.globe import check_on_earth
 from tasks.imagery.protocol import Image, ImageInfo
+from tasks.planning.causes import probable_cause
 from tasks.planning.fitting import fit, limits_of
 from tasks.planning.layout import Wish
 from tasks.planning.plan import Parameters, Plan
@@ -109,7 +110,9 @@ def make_plan(
     sampler = Sampler(info) if method is not None and method.needs_sample else None
     statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):
-        raise InputError(f"{info.source} has no valid pixel (all nodata or NaN): nothing can be segmented")
+        raise InputError(
+            f"{info.source} has no valid pixel (all nodata, NaN or unobserved): nothing can be segmented"
+        )
     normaliser = make_normaliser(card, statistics)
     return Plan(
         item=item,
@@ -176,7 +179,7 @@ def out_of_range(card: Card, statistics: list[ChannelHistogram]) -> tuple[str, .
         if low < least or high > most:
             reasons.append(
                 f"channel {s.name} holds {low:g} to {high:g} (1st to 99th percentile) but model {card.name} "
-                f"expects {least:g} to {most:g} for {channel.name}: check bands and units"
+                f"expects {least:g} to {most:g} for {channel.name}: {probable_cause(channel, low, high)}"
             )
     return tuple(reasons)
 

@@ -16,14 +16,18 @@ from segmodels.methods.names import CLASSICAL
 from tasks.imagery.formats import format_of
 from tasks.imagery.open import open_image
 from tasks.imagery.source import Named, Source
+from tasks.imagery.wanted import Reading
 
 
-def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str:
+def resolve_model(
+    model: str, image: Named, *, reading: Reading | None = None, cache: Path | None = None
+) -> str:
     """The bundle that a run uses: ``model`` as it is, or one made for this image.
 
     Args:
         model: A folder, a shipped bundle's name, or the name of a classical method.
         image: Whose channels count.
+        reading: How it is read.
         cache: Folder of bundles made; the user's cache folder by default.
 
     Raises:
@@ -31,7 +35,7 @@ def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str
     """
     if model not in CLASSICAL or (Path(model) / CARD).is_file():
         return model
-    count = _channels(Source.of(image))
+    count = _channels(Source.of(image), reading or Reading())
     versions = [version(name) for name in ("segflow", "scikit-image", "scikit-learn")]
     key = hashlib.sha256(repr((model, count, versions)).encode()).hexdigest()[:12]
     folder = (cache or platformdirs.user_cache_path("segflow") / "methods") / f"{model}-{count}-{key}"
@@ -48,7 +52,9 @@ def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str
     return str(folder)
 
 
-def _channels(source: Source) -> int:
+def _channels(source: Source, reading: Reading) -> int:
+    if reading.bands:
+        return len(reading.bands)
     if format_of(source).mask == "nifti":
         return 1  # and opening it may take as long as inflating it
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,6 +16,7 @@ from segmodels.methods.base import Fitted
 from segmodels.normalise import Normaliser
 from tasks.files import atomic_write
 from tasks.imagery.source import Source
+from tasks.imagery.validity.asked import without_files
 from tasks.imagery.wanted import Reading
 from tasks.planning.region import Region
 from tasks.planning.statistics import ChannelSummary
@@ -69,9 +70,11 @@ class Parameters(BaseModel):
         # What a whole image's run does not know leaves its digest as it is.
         unset = {name for name in ("window", "aoi", "coarsen") if getattr(self, name) is None}
         unset |= {"reading"} if self.reading == Reading() else set()
-        text = json.dumps(
-            {"result_version": RESULT_VERSION, **self.model_dump(exclude=unset)}, sort_keys=True
-        )
+        fields = self.model_dump(exclude=unset)
+        if self.reading.valid:
+            # What the files hold is part of the image's digest.
+            fields["reading"]["valid"] = without_files(self.reading.valid)
+        text = json.dumps({"result_version": RESULT_VERSION, **fields}, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 

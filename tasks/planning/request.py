@@ -55,7 +55,7 @@ class Request:
         """What tells this state of the image from another, see :func:`tasks.publishing.digests.input_digest`."""
         from tasks.publishing.digests import input_digest
 
-        return input_digest(self.image, verify=self.verify_content)
+        return input_digest(self.image, reading=self.parameters.reading, verify=self.verify_content)
 
     def work(self, key: str = "") -> WorkFolder:
         """Where the run keeps its files."""

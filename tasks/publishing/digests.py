@@ -16,7 +16,10 @@ import platformdirs
 
 from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write, file_digest
+from tasks.imagery.scene.find import companions
 from tasks.imagery.source import Named, Source
+from tasks.imagery.validity.asked import mask_files
+from tasks.imagery.wanted import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +38,21 @@ _WORLD = {
 IDENTITIES = {"sha256": "content", "version": "version", "etag": "ETag", "modified": "date"}
 
 
-def input_digest(source: Named, *, cache: Path | None = None, verify: bool = False) -> str:
+def input_digest(
+    source: Named, *, reading: Reading | None = None, cache: Path | None = None, verify: bool = False
+) -> str:
     """``sha256:…`` of an image's content, or what a server says of an address.
 
     Of a file alone it is the file's own; where other files change what is read (an external mask, a
     world file, the sources of a virtual raster), it is that of the list of all their digests. Of a
     folder it is that of the names and digests of all its files, of several files that of their
-    digests and channels. Of an address it is ``version:…`` or ``etag:…`` with the size, or
+    digests and channels. Files that the image's own name (a STAC item, a product's metadata) and its
+    validity masks count too. Of an address it is ``version:…`` or ``etag:…`` with the size, or
     ``modified:…`` where a server knows neither.
 
     Args:
         source: The image.
+        reading: How it is read: names its validity masks.
         cache: Folder of cached digests; the user's cache folder by default.
         verify: Read every byte, of addresses too, and believe nothing that is cached.
 
@@ -54,16 +61,15 @@ def input_digest(source: Named, *, cache: Path | None = None, verify: bool = Fal
     """
     source = Source.of(source)
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
+    kept = None if verify else cache
     digests = [
-        (
-            _remote_digest(p.uri, verify) if p.remote else _part_digest(p.local, None if verify else cache),
-            p.channel,
-        )
+        (_remote_digest(p.uri, verify) if p.remote else _part_digest(p.local, kept), p.channel)
         for p in source.parts
     ]
-    if len(digests) == 1:
+    more = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
+    if len(digests) == 1 and not more:
         return digests[0][0]
-    return _listed(digests)
+    return _listed([*digests, *([_part_digest(p, kept), "beside"] for p in more)])
 
 
 def identity_of(digest: str) -> str:

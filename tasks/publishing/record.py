@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
+from segmodels.bundles.card import Card
 from tasks.blocks.blockfile import TileFailure
 from tasks.blocks.stepdown import read_notes
 from tasks.coarse.price import region_record
@@ -82,6 +83,7 @@ def build_record(
             "axes": list(info.axes),
             "dtype": info.dtype,
             "channels": list(info.channels),
+            "bands": band_record(card, info),
             "grid": info.grid,
             "nodata": info.nodata,
             "notes": list(info.notes),
@@ -138,3 +140,13 @@ def build_record(
         "finished": finished.isoformat(timespec="seconds"),
         "machine": {"python": platform.python_version(), "platform": platform.platform()},
     }
+
+
+def band_record(card: Card, info: ImageInfo) -> list[dict[str, Any]] | None:
+    """Which band became which channel of the model; None of an image that knows no bands."""
+    if len(info.bands) != len(card.channels):
+        return None
+    return [
+        {"channel": channel.name, "units": channel.units, **asdict(band)}
+        for channel, band in zip(card.channels, info.bands, strict=True)
+    ]

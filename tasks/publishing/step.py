@@ -7,7 +7,6 @@ from typing import Any
 
 from tasks.blocks.blockfile import BlockFile
 from tasks.errors import InputError
-from tasks.imagery.source import Source
 from tasks.planning.plan import Plan
 from tasks.postprocess.step import remove_flat
 from tasks.publishing.digests import input_digest
@@ -25,8 +24,8 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
         InputError: The image changed during the run.
         OutputError: The final folder cannot be written.
     """
-    image = Plan.load(work.plan).image
-    _check_unchanged(image, record)
+    plan = Plan.load(work.plan)
+    _check_unchanged(plan, record)
     publish(work, record=record)
     if record["status"] == "partial":
         for path in work.blocks.glob("*.blk"):
@@ -36,15 +35,16 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
     remove_work(work.root, keep=_wanted(work) if record["status"] == "partial" else ())
 
 
-def _check_unchanged(image: Source, record: dict[str, Any]) -> None:
+def _check_unchanged(plan: Plan, record: dict[str, Any]) -> None:
     """Refuses a result of which nobody can say what it was made of.
 
     Where a server stopped answering, what it gave before is published as *partial*: the next run looks
     at the image again before it takes any of it.
     """
-    known = record["input"]["digest"]
+    image, known = plan.image, record["input"]["digest"]
+    verify = image.remote and known.startswith("sha256:")
     try:
-        digest = input_digest(image, verify=image.remote and known.startswith("sha256:"))
+        digest = input_digest(image, reading=plan.parameters.reading, verify=verify)
     except InputError:
         if not image.remote or record["status"] != "partial":
             raise

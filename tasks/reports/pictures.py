@@ -69,7 +69,7 @@ def compose(
     draw = ImageDraw.Draw(sheet)
     _text(draw, (MARGIN, 24), record["item"], 26, INK, inner)
     model = f"{record['bundle']['name']} {record['bundle']['version']}"
-    _text(draw, (MARGIN, 58), f"{Path(record['input']['path']).name}   ·   {model}", 16, SOFT, inner)
+    _text(draw, (MARGIN, 58), f"{words.input_name(record)}   ·   {model}", 16, SOFT, inner)
     top = 92
     for row, row_height in zip(rows, row_heights, strict=True):
         left = MARGIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.codes import needs_wide, special_codes
@@ -30,6 +31,13 @@ class Unit:
 
     label: str
     factor: float
+
+
+def input_name(record: dict[str, Any]) -> str:
+    """The input's file name; of several files the first one's, and how many more there are."""
+    first, *more = record["input"]["path"].split(" + ")
+    name = Path(first).name
+    return f"{name} and {len(more)} more" if more else name
 
 
 def reserved_codes(record: dict[str, Any]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
 from tasks.errors import InputError
+from tasks.imagery.bands import raster_bands
 from tasks.imagery.earth.globe import goes_round
 from tasks.imagery.protocol import GdalFile, ImageInfo
 from tasks.imagery.raster.gdal import Target
@@ -48,7 +49,7 @@ def inspect(dataset: Any, target: Target, wanted: Wanted) -> tuple[Layout, Image
         field="earth",
         shape=(dataset.height, dataset.width),
         axes=("y", "x"),
-        channels=names_of(dataset, layout.channels),
+        channels=(names := names_of(dataset, layout.channels)),
         dtype=dtype.name,
         wraps=(False, crs is not None and goes_round(_wkt(crs), transform, dataset.shape)),
         chunk=(int(blocks[0]), int(blocks[1])),
@@ -61,6 +62,7 @@ def inspect(dataset: Any, target: Target, wanted: Wanted) -> tuple[Layout, Image
         },
         notes=tuple(notes),
         gdal=GdalFile(target.name, target.driver, layout.channels, layout.scales, target.options),
+        bands=raster_bands(dataset, layout.channels, names, title),
     )
     return layout, info
 

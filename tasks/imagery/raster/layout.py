@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from tasks.errors import InputError
 from tasks.imagery.protocol import Pixels
+from tasks.imagery.raster.picking import picked
 from tasks.imagery.wanted import Wanted
 
 #: Pixels that are scaled at once.
@@ -64,6 +65,7 @@ def layout_of(dataset: Any, title: str, wanted: Wanted, notes: list[str]) -> Lay
         alphas, channels = (), tuple(range(1, dataset.count + 1))
     if not channels:
         raise InputError(f"{title} holds nothing but an alpha band; export it with its image bands.")
+    channels, alphas = picked(dataset, channels, alphas, wanted, label=title)
     flags = {b: set(dataset.mask_flag_enums[b - 1]) for b in channels}
     # Alpha is handled above; masks that GDAL derives from it must not count twice, or at all.
     masked = tuple(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
 from tasks.imagery.volume.orientation import axis_map, spatial
@@ -23,7 +24,7 @@ class CoarsenedImage:
     """Sees boxes of pixels as one; closing it closes the image.
 
     A pixel is the mean of the valid pixels of its box, as float32, and valid if any of them is; boxes begin at the
-    image's first pixel, and the last ones may be cut. Sums run in float64 in a fixed order over the box, so a pixel's
+    image's first pixel, and the last ones may be cut. One without any is unobserved if a pixel of its box is. Sums run in float64 in a fixed order over the box, so a pixel's
     bits do not depend on the window it is read with.
 
     Args:
@@ -46,10 +47,14 @@ class CoarsenedImage:
         shape = [s.stop - s.start for s in window]
         values = np.zeros((*shape, len(self._info.channels)), np.float32)
         valid = np.zeros(shape, bool)
+        hidden: npt.NDArray[np.bool_] | None = None
         for piece in self._pieces(window):
             at = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(piece, window, strict=True))
-            values[at], valid[at] = self._mean(piece)
-        return Pixels(values, valid)
+            values[at], valid[at], unseen = self._mean(piece)
+            if unseen is not None:
+                hidden = np.zeros(shape, bool) if hidden is None else hidden
+                hidden[at] = unseen
+        return Pixels(values, valid, hidden)
 
     def close(self) -> None:
         """See ``Image``."""
@@ -67,7 +72,7 @@ class CoarsenedImage:
         for part in (slice(first, middle), slice(middle, end)):
             yield from self._pieces((*window[:d], part, *window[d + 1 :]))
 
-    def _mean(self, window: Window) -> tuple[Any, Any]:
+    def _mean(self, window: Window) -> tuple[Any, Any, Any]:
         shape = [s.stop - s.start for s in window]
         full = self._image.info.shape
         source = tuple(
@@ -77,6 +82,7 @@ class CoarsenedImage:
         pixels = self._image.read(source)
         total = np.zeros((*shape, pixels.values.shape[-1]), np.float64)
         count = np.zeros(shape, np.int64)
+        hidden = None if pixels.unobserved is None else np.zeros(shape, bool)
         for offset in itertools.product(*map(range, self._factors)):
             steps = tuple(slice(o, None, f) for o, f in zip(offset, self._factors, strict=True))
             known = pixels.valid[steps]
@@ -84,7 +90,11 @@ class CoarsenedImage:
             # What is not valid may hold anything, also NaN.
             total[at] += np.where(known[..., None], pixels.values[steps], 0)
             count[at] += known
-        return (total / np.maximum(count, 1)[..., None]).astype(np.float32), count > 0
+            if hidden is not None and pixels.unobserved is not None:
+                hidden[at] |= pixels.unobserved[steps]
+        valid = count > 0
+        means = (total / np.maximum(count, 1)[..., None]).astype(np.float32)
+        return means, valid, None if hidden is None else hidden & ~valid
 
 
 def coarsen_info(info: ImageInfo, factors: tuple[int, ...]) -> ImageInfo:

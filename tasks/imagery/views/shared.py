@@ -81,7 +81,7 @@ class SharedImage:
         self._limit = limit
         self._lock = threading.Lock()
         self._kept: dict[Cell, Future[Pixels]] = {}
-        itemsize = np.dtype(image.info.dtype).itemsize * len(image.info.channels) + 1
+        itemsize = np.dtype(image.info.dtype).itemsize * len(image.info.channels) + 2
         self._cell_bytes = math.prod(self._cells.size) * itemsize
 
     @property
@@ -102,13 +102,16 @@ class SharedImage:
         shape = [w.stop - w.start for w in window]
         values = np.empty((*shape, parts[0][1].values.shape[-1]), parts[0][1].values.dtype)
         valid = np.empty(shape, bool)
+        hidden = None if all(p.unobserved is None for _, p in parts) else np.zeros(shape, bool)
         for where, pixels in parts:
             low = [max(w.start, c.start) for w, c in zip(window, where, strict=True)]
             high = [min(w.stop, c.stop) for w, c in zip(window, where, strict=True)]
             to = tuple(slice(a - w.start, b - w.start) for a, b, w in zip(low, high, window, strict=True))
             source = tuple(slice(a - c.start, b - c.start) for a, b, c in zip(low, high, where, strict=True))
             values[to], valid[to] = pixels.values[source], pixels.valid[source]
-        return Pixels(values, valid)
+            if hidden is not None and pixels.unobserved is not None:
+                hidden[to] = pixels.unobserved[source]
+        return Pixels(values, valid, hidden)
 
     def close(self) -> None:
         """Closes the image and lets go of what is kept."""

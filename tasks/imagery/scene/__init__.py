@@ -1,0 +1,1 @@
+"""Scenes: bands as separate files, with the metadata of their product."""

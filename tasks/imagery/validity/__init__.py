@@ -1,0 +1,1 @@
+"""What says which pixels were observed: rules over values, and the rasters that they read."""
