@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tasks.errors import InputError
 from tasks.imagery.source import Part, Source
 
-Mask = Literal["cog", "nifti"]
+Mask = Literal["cog", "nifti", "ome-zarr", "ome-tiff"]
 """How a mask of an image is written, see ``tasks.imagery.writers``."""
 
 
@@ -26,6 +26,8 @@ class Format:
         suffixes: Endings of its files' names, lower case.
         folder: ``module:function`` that says whether a folder (``Path``) is one image of this format.
         several: Of which kind of parts it makes one image, a channel each: rasters or volumes.
+        maybe: Endings that files of several formats have; ``holds`` says whether one is of this format.
+        holds: ``module:function`` that says whether a file (``Path``) is of this format.
         parts: As which kind its own files count where several are one image.
         mask: How a mask on its grid is written.
     """
@@ -37,6 +39,8 @@ class Format:
     folder: str | None = None
     several: Literal["raster", "volume"] | None = None
     parts: Literal["raster", "volume"] | None = "raster"
+    maybe: tuple[str, ...] = ()
+    holds: str | None = None
     mask: Mask = "cog"
 
 
@@ -51,7 +55,51 @@ FORMATS = (
         "tasks.imagery.volume.nifti:open_nifti",
         suffixes=NIFTI_SUFFIXES,
         parts="volume",
+        maybe=(".hdr", ".img", ".hdr.gz", ".img.gz"),
+        holds="tasks.imagery.volume.companions:is_pair",
         mask="nifti",
+    ),
+    Format(
+        "modalities",
+        "Modalities",
+        "tasks.imagery.volume.modalities:open_modalities",
+        several="volume",
+        parts="volume",
+        mask="nifti",
+    ),
+    Format(
+        "nrrd",
+        "NRRD",
+        "tasks.imagery.volume.itk:open_nrrd",
+        suffixes=(".nrrd", ".nhdr"),
+        parts="volume",
+        mask="nifti",
+    ),
+    Format(
+        "metaimage",
+        "MetaImage",
+        "tasks.imagery.volume.itk:open_metaimage",
+        suffixes=(".mha", ".mhd"),
+        parts="volume",
+        mask="nifti",
+    ),
+    Format(
+        "ome-zarr",
+        "OME-Zarr",
+        "tasks.imagery.volume.ome_zarr:open_ome_zarr",
+        folder="tasks.imagery.volume.ome_zarr:is_zarr",
+        parts="volume",
+        mask="ome-zarr",
+    ),
+    Format(
+        "tiff-stack",
+        "TIFF stack",
+        "tasks.imagery.volume.tiff_stack:open_tiff_stack",
+        suffixes=(".ome.tif", ".ome.tiff", ".ome.tf8", ".ome.btf"),
+        parts="volume",
+        maybe=(".tif", ".tiff"),
+        holds="tasks.imagery.volume.tiff_stack:is_stack",
+        mask="ome-tiff",
     ),
 )
 
@@ -107,6 +155,14 @@ def _format_of(part: Part) -> Format:
             if f.folder is not None and named(f.folder)(Path(part.uri)):
                 return f
         raise InputError(f"{part} is a folder and no image of a format known here ({known()}): name one file")
+    for f in FORMATS:
+        if (
+            f.holds is not None
+            and name.endswith(f.maybe)
+            and not part.remote
+            and named(f.holds)(Path(part.uri))
+        ):
+            return f
     endings = {s: f for f in FORMATS for s in f.suffixes if name.endswith(s)}
     if not endings:
         raise InputError(

@@ -43,6 +43,7 @@ class ImageInfo:
             ``unit_mm`` (of the affine) and ``voxel_mm3``.
         notes: Sentences a user should see (no CRS, qform and sform disagree …).
         gdal: Of a raster, what GDAL opens to show the same channels smaller; None if it cannot.
+        inflated: Bytes that its plain form takes in the scratch folder; 0 if it is read as it lies.
     """
 
     source: Source
@@ -59,6 +60,7 @@ class ImageInfo:
     grid: dict[str, Any]
     notes: tuple[str, ...] = ()
     gdal: str | None = None
+    inflated: int = 0
 
 
 @dataclass(frozen=True)

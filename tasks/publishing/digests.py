@@ -13,6 +13,7 @@ import platformdirs
 from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write, file_digest
 from tasks.imagery.source import Named, Source
+from tasks.imagery.volume.companions import companions
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ def _listed(digests: Sequence[object]) -> str:
 
 
 def sidecars(path: Path) -> list[Path]:
-    """Files beside a TIFF that change what is read from it."""
+    """Files beside an image that change what is read from it."""
+    if others := companions(path):
+        return others
     if path.suffix.lower() not in (".tif", ".tiff"):
         return []
     named = [path.with_name(path.name + s) for s in _BESIDE] + [path.with_suffix(s) for s in _WORLD]
