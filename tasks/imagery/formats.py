@@ -154,7 +154,9 @@ def _format_of(part: Part) -> Format:
         for f in FORMATS:
             if f.folder is not None and named(f.folder)(Path(part.uri)):
                 return f
-        raise InputError(f"{part} is a folder and no image of a format known here ({known()}): name one file")
+        raise InputError(
+            f"{part} is a folder and no image of a format known here ({known()}): name one file."
+        )
     for f in FORMATS:
         if (
             f.holds is not None

@@ -92,10 +92,10 @@ def nothing(path: Path) -> None:
 
 BAD = {
     "missing": Bad("x.tif", nothing, "does not exist"),
-    "directory": Bad("x.tif", blank, "not a file"),
+    "directory": Bad("x.tif", blank, "is a folder"),
     "text": Bad("x.tif", lambda p: made(p, b"not an image\n" * 99), "not a TIFF"),
     "empty": Bad("x.tif", lambda p: made(p, b""), "empty"),
-    "unknown format": Bad("x.jpg", lambda p: made(p, b"\xff\xd8\xff"), "neither GeoTIFF"),
+    "unknown format": Bad("x.xyz0", lambda p: made(p, b"no image"), "no format known here"),
     "truncated TIFF": Bad("x.tif", lambda p: cut(tiff(p, pixels(300, 300)), 0.6), "truncated"),
     "truncated .nii.gz": Bad(
         "x.nii.gz", lambda p: cut(nifti(p, pixels(40, 50).reshape(10, 10, 20)), 0.7), "truncated",

@@ -144,11 +144,11 @@ def colours(path: Path) -> Path:
 ZERO = (0.0,) * 12
 CASES: dict[str, tuple[str, Maker, str]] = {
     "missing": ("x.tif", lambda p: p, "does not exist"),
-    "directory": ("x.tif", folder, "directory"),
+    "directory": ("x.tif", folder, "folder"),
     "pipe": ("x.tif", not_readable, "not a regular file"),
     "empty": ("x.tif", lambda p: (p.touch(), p)[1], "empty"),
     "text": ("x.tif", text, "not a TIFF"),
-    "unknown": ("x.dat", text, "neither GeoTIFF"),
+    "unknown": ("x.dat", text, "no format known here"),
     "truncated half": ("x.tif", lambda p: cut(tiff(p), 0.5), "truncated"),
     "truncated end": ("x.tif", lambda p: cut(tiff(p), 0.999), "truncated"),
     "truncated tiled": ("x.tif", lambda p: cut(tiff(p, tiled=True, compress="deflate"), 0.8), "truncated"),

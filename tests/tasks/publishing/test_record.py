@@ -37,7 +37,7 @@ def record(array_image, make_card, tmp_path):
             bundle_digest="",
             card=make_card(3, ndims=(2,), **card),
             parameters=Parameters(),
-        ).model_copy(update={"image": path})
+        ).model_copy(update={"image": Source.of(path)})
         request = Request(image=Source.of(path), model="m", out=tmp_path, item="x")
         planned = Planned(request.work("k"), (0,), 1, plan.grid.tile_count, image.info)
         now = datetime(2026, 1, 1, tzinfo=UTC)
