@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.errors import InputError
-from tasks.imagery.source import Source
+from tasks.imagery.source import Part, Source
 
-Mask = Literal["cog", "nifti"]
+Mask = Literal["cog", "nifti", "ome-zarr", "ome-tiff"]
 """How a mask of an image is written, see ``tasks.imagery.writers``."""
 
 
@@ -25,7 +25,10 @@ class Format:
         opener: ``module:function`` that takes ``(source, *, scratch, wanted)`` and gives an ``Image``.
         suffixes: Endings of its files' names, lower case.
         folder: ``module:function`` that says whether a folder (``Path``) is one image of this format.
-        several: Whether several files, one per channel, are one image of this format.
+        several: Of which kind of parts it makes one image, a channel each: rasters or volumes.
+        maybe: Endings that files of several formats have; ``holds`` says whether one is of this format.
+        holds: ``module:function`` that says whether a file (``Path``) is of this format.
+        parts: As which kind its own files count where several are one image.
         mask: How a mask on its grid is written.
     """
 
@@ -34,7 +37,10 @@ class Format:
     opener: str
     suffixes: tuple[str, ...] = ()
     folder: str | None = None
-    several: bool = False
+    several: Literal["raster", "volume"] | None = None
+    parts: Literal["raster", "volume"] | None = "raster"
+    maybe: tuple[str, ...] = ()
+    holds: str | None = None
     mask: Mask = "cog"
 
 
@@ -59,9 +65,60 @@ FORMATS = (
         "tasks.imagery.scene.opening:open_scene",
         suffixes=(".json", "_mtl.txt", "_mtl.xml", "mtd_msil1c.xml", "mtd_msil2a.xml"),
         folder="tasks.imagery.scene.find:is_scene",
-        several=True,
+        several="raster",
     ),
-    Format("nifti", "NIfTI", "tasks.imagery.volume.nifti:open_nifti", suffixes=NIFTI_SUFFIXES, mask="nifti"),
+    Format(
+        "nifti",
+        "NIfTI",
+        "tasks.imagery.volume.nifti:open_nifti",
+        suffixes=NIFTI_SUFFIXES,
+        parts="volume",
+        maybe=(".hdr", ".img", ".hdr.gz", ".img.gz"),
+        holds="tasks.imagery.volume.companions:is_pair",
+        mask="nifti",
+    ),
+    Format(
+        "modalities",
+        "Modalities",
+        "tasks.imagery.volume.modalities:open_modalities",
+        several="volume",
+        parts="volume",
+        mask="nifti",
+    ),
+    Format(
+        "nrrd",
+        "NRRD",
+        "tasks.imagery.volume.itk:open_nrrd",
+        suffixes=(".nrrd", ".nhdr"),
+        parts="volume",
+        mask="nifti",
+    ),
+    Format(
+        "metaimage",
+        "MetaImage",
+        "tasks.imagery.volume.itk:open_metaimage",
+        suffixes=(".mha", ".mhd"),
+        parts="volume",
+        mask="nifti",
+    ),
+    Format(
+        "ome-zarr",
+        "OME-Zarr",
+        "tasks.imagery.volume.ome_zarr:open_ome_zarr",
+        folder="tasks.imagery.volume.ome_zarr:is_zarr",
+        parts="volume",
+        mask="ome-zarr",
+    ),
+    Format(
+        "tiff-stack",
+        "TIFF stack",
+        "tasks.imagery.volume.tiff_stack:open_tiff_stack",
+        suffixes=(".ome.tif", ".ome.tiff", ".ome.tf8", ".ome.btf"),
+        parts="volume",
+        maybe=(".tif", ".tiff"),
+        holds="tasks.imagery.volume.tiff_stack:is_stack",
+        mask="ome-tiff",
+    ),
 )
 
 
@@ -89,29 +146,47 @@ def format_named(name: str) -> Format:
 def format_of(source: Source) -> Format:
     """The format of a source, by its name or, for a folder, by what it holds.
 
+    Several files are of the format that makes one image of parts of their kind.
+
     Raises:
-        InputError: It is of none.
+        InputError: It is of none, or several files are not all rasters or all volumes.
     """
-    if len(source.parts) > 1:
-        # Rasters are bands of a scene, volumes are modalities: the first file says which.
-        mask = format_of(Source(parts=source.parts[:1])).mask
-        several = [f for f in FORMATS if f.several and f.mask == mask]
-        if several:
-            return several[0]
-        source.only  # noqa: B018 - says what is wrong
-    part = source.only
+    if len(source.parts) == 1:
+        return _format_of(source.only)
+    kinds = {_format_of(part).parts for part in source.parts}
+    for f in FORMATS:
+        if f.several is not None and kinds == {f.several}:
+            return f
+    if len(kinds) > 1:
+        raise InputError(
+            f"{source} are files of different kinds and one image needs all rasters or all volumes: convert them to "
+            "one format."
+        )
+    source.only  # noqa: B018 - says what is wrong
+    raise AssertionError("a source of several parts has no only one")
+
+
+def _format_of(part: Part) -> Format:
     name = part.uri.split("?")[0].rstrip("/").lower() if part.remote else part.uri.lower()
     if not part.remote and Path(part.uri).is_dir():
         for f in FORMATS:
             if f.folder is not None and named(f.folder)(Path(part.uri)):
                 return f
         raise InputError(
-            f"{source} is a folder and no image of a format known here ({known()}): name one file."
+            f"{part} is a folder and no image of a format known here ({known()}): name one file."
         )
+    for f in FORMATS:
+        if (
+            f.holds is not None
+            and name.endswith(f.maybe)
+            and not part.remote
+            and named(f.holds)(Path(part.uri))
+        ):
+            return f
     endings = {s: f for f in FORMATS for s in f.suffixes if name.endswith(s)}
     if not endings:
         raise InputError(
-            f"{source} is of no format known here by its name ({known()}); convert it with gdal_translate or "
+            f"{part} is of no format known here by its name ({known()}); convert it with gdal_translate or "
             "dcm2niix."
         )
     return endings[max(endings, key=len)]

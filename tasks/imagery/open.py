@@ -64,7 +64,8 @@ def describe(info: ImageInfo) -> str:
     parts.append(info.dtype if n == 1 else f"{n} channels of {info.dtype}")
     if info.kind == "volume":
         spacing = " × ".join(f"{v:.4g}" for v in reversed(info.grid["spacing"][-3:]))
-        parts.append(f"{spacing} mm, {info.grid['orientation']}")
+        turned = f", {info.grid['orientation']}" if info.grid.get("patient", True) else ""
+        parts.append(f"{spacing} mm{turned}")
     else:
         a, b, _, d, e, _ = info.grid["transform"]
         crs = info.grid["crs"]

@@ -64,6 +64,7 @@ class ImageInfo:
         notes: Sentences a user should see (no CRS, qform and sform disagree …).
         bands: Of a raster, what is known of each channel's band; empty where nothing is.
         gdal: Of a raster, what GDAL opens to show the same channels smaller; None if it cannot.
+        inflated: Bytes that its plain form takes in the scratch folder; 0 if it is read as it lies.
     """
 
     source: Source
@@ -81,6 +82,7 @@ class ImageInfo:
     notes: tuple[str, ...] = ()
     gdal: GdalFile | None = None
     bands: tuple[Band, ...] = ()
+    inflated: int = 0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Writer:
 WRITERS: dict[Mask, Writer] = {
     "cog": Writer("mask.tif", "tasks.imagery.raster.geotiff_mask:GeoTiffMask"),
     "nifti": Writer("mask.nii.gz", "tasks.imagery.volume.nifti_mask:NiftiMask"),
+    "ome-zarr": Writer("mask.ome.zarr", "tasks.imagery.volume.array_mask:OmeZarrMask"),
+    "ome-tiff": Writer("mask.ome.tif", "tasks.imagery.volume.array_mask:OmeTiffMask"),
 }
 
 

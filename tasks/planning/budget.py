@@ -211,7 +211,7 @@ def budget(
     computing = flying * block + model + kept
     if processes:
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
-    pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
+    pixels = int(np.prod(info.shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
     memory = (
         base_bytes(engine, server=server)
@@ -219,8 +219,7 @@ def budget(
         + fetched_bytes(info) * max(1, processes or 1)
     )
     mask = pixels * (2 if card.wide else 1)
-    inflated = whole * value_bytes(info) if info.source.parts[0].uri.lower().endswith(".gz") else 0
-    work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
+    work = mask + pixels + stored_bytes(grid, quantisation, window) + info.inflated
     work += mask if card.postprocess else 0  # its flat copy
     # The flat mask and the published one; those of a raster have overviews.
     return Budget(memory, work + (3 if info.kind == "raster" else 2) * mask, mask, block, model)

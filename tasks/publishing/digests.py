@@ -19,6 +19,7 @@ from tasks.files import atomic_write, file_digest
 from tasks.imagery.scene.find import companions
 from tasks.imagery.source import Named, Source
 from tasks.imagery.validity.asked import mask_files
+from tasks.imagery.volume.companions import companions as data_files
 from tasks.imagery.wanted import Reading
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,9 @@ def _listed(digests: Sequence[object]) -> str:
 
 
 def sidecars(path: Path) -> list[Path]:
-    """Files beside a raster that change what is read from it."""
+    """Files beside an image that change what is read from it."""
+    if others := data_files(path):
+        return others
     worlds = next((w for suffixes, w in _WORLD.items() if path.suffix.lower() in suffixes), None)
     if worlds is None:
         return []

@@ -73,14 +73,21 @@ def is_done(
 
 
 def _all_there(folder: Path, files: dict[str, int]) -> bool:
-    return all((folder / name).is_file() and (folder / name).stat().st_size == n for name, n in files.items())
+    return all((folder / name).exists() and _size(folder / name) == n for name, n in files.items())
+
+
+def _size(path: Path) -> int:
+    """Of a file, or of all files of a folder (a mask in chunks)."""
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return path.stat().st_size
 
 
 def publish(work: WorkFolder, *, record: dict[str, Any]) -> None:
     """Moves a complete result to its final name.
 
     A new item appears by one rename. An item that exists loses its record first, then
-    its files are replaced one by one, the record last; files of other origin stay.
+    its files are replaced one by one, folders as a whole, the record last; files of other origin stay.
 
     Args:
         work: Folders of the run; ``work.result`` holds all files of the result.
@@ -91,11 +98,11 @@ def publish(work: WorkFolder, *, record: dict[str, Any]) -> None:
     """
     staging, folder = work.result, work.final
     (staging / RECORD).unlink(missing_ok=True)
-    files = {p.name: p.stat().st_size for p in sorted(staging.iterdir())}
+    files = {p.name: _size(p) for p in sorted(staging.iterdir())}
     with atomic_write(staging / RECORD) as stream:
         stream.write(json.dumps({**record, "files": files}, indent=1).encode())
     with writing(folder):
-        for path in staging.iterdir():
+        for path in staging.rglob("*"):
             _fsync(path)
         crash_point("publishing")
         if not folder.exists():
@@ -116,16 +123,28 @@ def _replace(work: WorkFolder, names: set[str]) -> None:
         fsync_directory(folder)
     old = read_record(kept)
     for name in sorted(names):
+        _put_away(work, name)
         (work.result / name).replace(folder / name)
         crash_point(f"replacing: {name} is new")
     for name in set(old["files"] if old else ()) - names:
         if Path(name).name == name != "..":
+            _put_away(work, name)
             (folder / name).unlink(missing_ok=True)
     fsync_directory(folder)
     (work.result / RECORD).replace(folder / RECORD)
     crash_point("replacing: the record is new")
     fsync_directory(folder)
     kept.unlink(missing_ok=True)
+
+
+def _put_away(work: WorkFolder, name: str) -> None:
+    """Makes room for a folder, or for what follows it: by one rename, so that half of one is never seen."""
+    path, away = work.final / name, work.root / f"{name}.replaced"
+    shutil.rmtree(away, ignore_errors=True)
+    if path.is_dir() and not path.is_symlink():
+        path.rename(away)
+        crash_point(f"replacing: the old {name} is away")
+        shutil.rmtree(away, ignore_errors=True)
 
 
 def _fsync(path: Path) -> None:

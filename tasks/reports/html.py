@@ -75,7 +75,7 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         meaning=words.STATUS_MEANING[record["status"]],
         highlights=_highlights(record, summary, unit),
         pictures=[_picture(v, record) for v in views],
-        convention=CONVENTION if views[0].name != "image" else "",
+        convention=CONVENTION if any(v.sides for v in views) else "",
         legend=_legend(views, record, summary),
         unit=unit.label,
         cell="Voxel" if record["input"]["field"] == "medical" else "Pixel",

@@ -120,6 +120,7 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
     spacing = [float(s) or 1.0 for s in info.grid["spacing"][-3:]]
     wanted = [int(c["code"]) for c in record["bundle"]["classes"] if c["region"]]
     centre, codes = mask_planes(mask_path, wanted)
+    patient = bool(info.grid.get("patient", True))
     extent = max(n * s for n, s in zip(shape, spacing, strict=True))
     scale = size / 3 / extent
     (low, high) = ranges(record, (0,))[0]
@@ -140,9 +141,10 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
         pixels = image.read(tuple([slice(0, 1)] * series + window))
         plane = pixels.values[0] if series else pixels.values
         plane = np.squeeze(plane[..., 0], axis=axis)
-        # Rows run from superior or anterior, columns from the patient's right or front.
-        grey = paint.stretch(plane, low, high)[::-1, ::-1]
-        code = codes[axis][::-1, ::-1]
+        grey, code = paint.stretch(plane, low, high), codes[axis]
+        if patient:
+            # Rows run from superior or anterior, columns from the patient's right or front.
+            grey, code = grey[::-1, ::-1], code[::-1, ::-1]
         full = (
             max(1, round(shape[kept[0]] * spacing[kept[0]] * scale)),
             max(1, round(shape[kept[1]] * spacing[kept[1]] * scale)),
@@ -150,9 +152,10 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
         base = np.repeat(_smooth(grey, full)[..., None], 3, axis=-1)
         code = paint.enlarge(code, *full)
         base = paint.with_nodata(base, code == nodata)
-        caption = f"{name.capitalize()}, slice {centre[axis] + 1} of {shape[axis]}"
+        what = name.capitalize() if patient else "Plane " + " ".join("xyz"[2 - i] for i in reversed(kept))
+        caption = f"{what}, slice {centre[axis] + 1} of {shape[axis]}"
         caption += f", frame 1 of {info.shape[0]}" if series else ""
-        out.append(Panel(name, caption, base, code, sides))
+        out.append(Panel(name, caption, base, code, sides if patient else ()))
     return out
 
 
@@ -164,13 +167,13 @@ def _smooth(grey: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[
 
 
 def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDArray[Any]]]:
-    """Three orthogonal planes of a NIfTI mask through the median of the wanted voxels.
+    """Three orthogonal planes of a volume's mask through the median of the wanted voxels.
 
     The file is streamed twice, one native slice at a time, so a compressed volume of any
     size costs the memory of a slice and three planes. Of a series the first frame counts.
 
     Args:
-        path: ``mask.nii.gz``.
+        path: ``mask.nii.gz``, or a mask that is read as an image.
         wanted: Codes that count as segmented; the volume's centre is taken where none occurs.
 
     Returns:
@@ -182,6 +185,8 @@ def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDAr
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
 
+    if not path.name.endswith(".nii.gz"):
+        return _array_planes(path, wanted)
     try:
         file: Any = nib.load(path, keep_file_open=True)
         native = (*file.shape, 1, 1)[:3]
@@ -220,3 +225,48 @@ def mask_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDAr
         volume = nib.orientations.apply_orientation(np.expand_dims(planes[axis], axis), turn)
         out_planes[view] = np.squeeze(volume.transpose(2, 1, 0), axis=view)
     return out_centre, out_planes
+
+
+def _array_planes(path: Path, wanted: list[int]) -> tuple[list[int], list[npt.NDArray[Any]]]:
+    """As :func:`mask_planes`, of masks that are stored plane by plane or in chunks."""
+    import tempfile
+
+    from tasks.imagery.open import open_image
+
+    with tempfile.TemporaryDirectory() as scratch:
+        mask = open_image(path, scratch=Path(scratch))
+        try:
+            series = (slice(0, 1),) * (len(mask.info.shape) - 3)
+            shape = mask.info.shape[-3:]
+            step = max(1, mask.info.chunk[-3])
+
+            def slabs() -> Iterator[tuple[int, npt.NDArray[Any]]]:
+                for z in range(0, shape[0], step):
+                    where = (
+                        *series,
+                        slice(z, min(z + step, shape[0])),
+                        slice(0, shape[1]),
+                        slice(0, shape[2]),
+                    )
+                    slab = mask.read(where).values[..., 0]
+                    for i, plane in enumerate(slab.reshape(slab.shape[-3:])):
+                        yield z + i, plane
+
+            counts = [np.zeros(n, np.int64) for n in shape]
+            for z, plane in slabs():
+                hit = np.isin(plane, wanted)
+                counts[0][z] = hit.sum()
+                counts[1] += hit.sum(axis=1)
+                counts[2] += hit.sum(axis=0)
+            centre = [
+                int(np.searchsorted(np.cumsum(c), (c.sum() + 1) // 2)) if c.any() else len(c) // 2
+                for c in counts
+            ]
+            planes = [np.zeros(tuple(np.delete(shape, axis)), np.uint16) for axis in range(3)]
+            for z, plane in slabs():
+                planes[1][z], planes[2][z] = plane[centre[1]], plane[:, centre[2]]
+                if z == centre[0]:
+                    planes[0][...] = plane
+        finally:
+            mask.close()
+    return centre, planes

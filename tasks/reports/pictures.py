@@ -62,7 +62,8 @@ def compose(
     row_heights = [max(v.base.shape[0] for v, _ in row) for row in rows]
     legend = _legend_items(views, record, summary)
     legend_rows = _flow(legend, inner)
-    foot = 24 if volume else 0
+    told = any(v.sides for v in views)
+    foot = 24 if told else 0
     height = 92 + sum(h + label_height for h in row_heights) + GAP * (len(rows) - 1) + 20
     height += 30 * len(legend_rows) + foot + MARGIN - 10
     sheet = PILImage.new("RGB", (size, height), PAPER)
@@ -94,7 +95,7 @@ def compose(
             draw.text((left + 28, top), text, font=_font(16), fill=INK)
             left += _item_width(text)
         top += 30
-    if volume:
+    if told:
         _text(draw, (MARGIN, top), CONVENTION, 14, SOFT, inner)
     return sheet
 

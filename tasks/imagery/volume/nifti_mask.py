@@ -20,8 +20,10 @@ import numpy.typing as npt
 from segmodels.bundles.card import ClassCard
 from tasks.codes import special_codes
 from tasks.files import writing
+from tasks.imagery.formats import format_of
 from tasks.imagery.mask_files import fsync_replace, need_space, remove
 from tasks.imagery.protocol import ImageInfo, Window
+from tasks.imagery.source import Source
 from tasks.imagery.views.crop import move_origin
 from tasks.imagery.volume import orientation
 from tasks.imagery.volume.nifti import read_header
@@ -104,9 +106,8 @@ class NiftiMask:
 
 
 def _mask_shape(info: ImageInfo) -> tuple[int, ...]:
-    """The input's own shape; where its fourth axis is channels, without it."""
-    shape = tuple(int(n) for n in info.grid["native_shape"])
-    return shape[:3] if len(info.channels) > 1 else shape
+    """Of the input's own axes, channels left out."""
+    return tuple(int(n) for n in info.grid["native_shape"])
 
 
 def _filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
@@ -140,9 +141,10 @@ def _own_header(info: ImageInfo) -> Any:
 
 def _header(info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]) -> Any:
     """The input's header with only the data's description changed; always little-endian."""
-    header = (read_header(info.source.local) if info.format == "nifti" else _own_header(info)).as_byteswapped(
-        "<"
-    )
+    first = info.source.parts[0]
+    # Of several modalities the first is the template.
+    own = info.format in ("nifti", "modalities") and format_of(Source(parts=(first,))).name == "nifti"
+    header = (read_header(first.local) if own else _own_header(info)).as_byteswapped("<")
     if "offset" in info.grid:
         move_origin(header, info.grid["offset"])
     header.set_data_dtype(dtype)

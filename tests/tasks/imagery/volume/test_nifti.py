@@ -219,8 +219,8 @@ def test_notes_on_disagreeing_forms(tmp_path: Path) -> None:
 def test_windows_in_pieces_and_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, gap: int
 ) -> None:
-    monkeypatch.setattr("tasks.imagery.volume.nifti._PIECE", piece)
-    monkeypatch.setattr("tasks.imagery.volume.nifti._GAP", gap)
+    monkeypatch.setattr("tasks.imagery.volume.voxels._PIECE", piece)
+    monkeypatch.setattr("tasks.imagery.volume.voxels._GAP", gap)
     data = np.random.default_rng(0).integers(-999, 999, (11, 7, 5, 2)).astype(">i2")
     path = tmp_path / "x.nii"
     # The file's first axis is the canonical z, as in sagittal scans.
@@ -253,7 +253,7 @@ def test_a_forgotten_image_gives_its_file_back(tmp_path: Path) -> None:
     path = tmp_path / "x.nii.gz"
     nib.Nifti1Image(np.zeros((3, 4, 5), "i2"), np.eye(4)).to_filename(path)
     image = open_image(path, scratch=tmp_path / "scratch")
-    fd = image._fd  # type: ignore[attr-defined]
+    fd = image._voxels._fd  # type: ignore[attr-defined]
     os.fstat(fd)
     del image
     gc.collect()
