@@ -24,6 +24,8 @@ class Format:
         title: For people: ``GeoTIFF``.
         opener: ``module:function`` that takes ``(source, *, scratch, wanted)`` and gives an ``Image``.
         suffixes: Endings of its files' names, lower case.
+        file: ``module:function`` that says whether a file (``Path``) of these suffixes is one of this format; None:
+            all are.
         folder: ``module:function`` that says whether a folder (``Path``) is one image of this format.
         several: Whether several files, one per channel, are one image of this format.
         mask: How a mask on its grid is written.
@@ -33,6 +35,7 @@ class Format:
     title: str
     opener: str
     suffixes: tuple[str, ...] = ()
+    file: str | None = None
     folder: str | None = None
     several: bool = False
     mask: Mask = "cog"
@@ -48,6 +51,7 @@ FORMATS = (
         "Scene",
         "tasks.imagery.scene.opening:open_scene",
         suffixes=(".json", "_mtl.txt", "_mtl.xml", "mtd_msil1c.xml", "mtd_msil2a.xml"),
+        file="tasks.imagery.scene.find:is_scene_file",
         folder="tasks.imagery.scene.find:is_scene",
         several=True,
     ),
@@ -99,12 +103,15 @@ def format_of(source: Source) -> Format:
             f"{source} is a folder and no image of a format known here ({known()}): name one file."
         )
     endings = {s: f for f in FORMATS for s in f.suffixes if name.endswith(s)}
-    if not endings:
+    found = endings[max(endings, key=len)] if endings else None
+    if found is not None and found.file is not None and not part.remote and Path(part.uri).is_file():
+        found = found if named(found.file)(Path(part.uri)) else None
+    if found is None:
         raise InputError(
             f"{source} is of no format known here by its name ({known()}); convert it with gdal_translate or "
             "dcm2niix."
         )
-    return endings[max(endings, key=len)]
+    return found
 
 
 def known() -> str:

@@ -25,6 +25,15 @@ def is_scene(folder: Path) -> bool:
     return is_sentinel2(folder) or is_landsat(folder)
 
 
+def is_scene_file(path: Path) -> bool:
+    """Whether a file describes a scene: a product's metadata, or a STAC item by its beginning."""
+    if _METADATA.fullmatch(path.name):
+        return True
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+    return b'"Feature"' in head and b"stac_version" in head
+
+
 def product_folder(source: Source) -> Path | None:
     """The folder of a product, where a source is one; a product may be named by its metadata file."""
     if len(source.parts) > 1 or source.remote:

@@ -85,17 +85,16 @@ def _mask(text: str, source: Source) -> Mask:
     if name in PRESETS:
         return Mask(_beside(name, source), None, parse_rule(text))
     if name == "band":
-        band, colon, rule = text.partition(":")[2].partition(":")
+        band, colon, condition = text.partition(":")[2].partition(":")
         if not colon or not band.strip():
             raise UsageError(f"--valid {text}: say band:NAME:RULE, as band:QA60:=0")
-        return Mask(None, band.strip(), parse_rule(rule))
-    place, _ = split(text)
+        return Mask(None, band.strip(), parse_rule(condition))
+    place, rule = split(text)
     if place is None:
         raise UsageError(f"--valid {text}: say FILE:RULE, band:NAME:RULE, or one of {', '.join(PRESETS)}")
-    uri, rule = place, parse_rule(text[len(place) + 1 :])
-    if not Source.of(uri).remote and not Path(uri).is_file():
-        raise InputError(f"--valid {text}: {uri} does not exist; check the path")
-    return Mask(uri, None, rule)
+    if not Source.of(place).remote and not Path(place).is_file():
+        raise InputError(f"--valid {text}: {place} does not exist; check the path")
+    return Mask(place, None, parse_rule(rule))
 
 
 def split(text: str) -> tuple[str | None, str]:
