@@ -89,6 +89,9 @@ def segment_image(
     variants: Annotated[
         Variants, Field(description="Average each tile over its mirror images, or also quarter turns.")
     ] = "none",
+    verify_content: Annotated[
+        bool, Field(description="Read every byte of the image to tell whether it is the same.")
+    ] = False,
     force: Annotated[bool, Field(description="Compute again even if this result exists.")] = False,
     window: Annotated[
         str | None, Field(description="Only a box: 100:612,200:712, or world:/wgs84: coordinates.")
@@ -145,6 +148,7 @@ def segment_image(
         engine=engine,
         precision=precision,
         variants=variants,
+        verify_content=verify_content,
         force=force,
         window=window,
         aoi=aoi,

@@ -40,6 +40,7 @@ def make_request(
     engine: str = "auto",
     precision: str = "auto",
     variants: Variants = "none",
+    verify_content: bool = False,
     force: bool = False,
     window: str | None = None,
     aoi: Path | None = None,
@@ -99,6 +100,7 @@ def make_request(
         server=server,
         processes=None if runner == THREADS else workers if runner == DASK else 0,
         memory=parse_bytes(memory) if isinstance(memory, str) else memory,
+        verify_content=verify_content,
         force=force,
         aoi=aoi,
         outputs=Outputs(

@@ -148,6 +148,13 @@ def run(
             help="Only pseudonyms in logs, names and records; by default for DICOM.",
         ),
     ] = None,
+    verify_content: Annotated[
+        bool,
+        typer.Option(
+            "--verify-content",
+            help="Read every byte to tell whether the image is the same; by default addresses are known by version or ETag.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is done already.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on standard output.")
@@ -195,6 +202,7 @@ def run(
             min_size=min_size,
             probabilities=probabilities,
             private=private,
+            verify_content=verify_content,
             force=force,
             command=shlex.join(["segflow", *sys.argv[1:]]),
         )

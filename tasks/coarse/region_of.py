@@ -13,7 +13,6 @@ from tasks.planning.preflight import drop_scratch, open_input
 from tasks.planning.region import Region, find_region
 from tasks.planning.request import Request
 from tasks.previews.area import find_area
-from tasks.publishing.digests import input_digest
 from tasks.tiling.area import Area
 
 
@@ -55,7 +54,7 @@ def find_coarse(request: Request) -> Coarse | None:
     stages = stages_of(bundle)
     if stages is None:
         return None
-    digest = input_digest(request.image, reading=request.parameters.reading)
+    digest = request.image_digest()
     try:
         image = open_input(request, bundle)
         image.close()

@@ -114,9 +114,9 @@ class RasterCodes:
         return codes
 
     def _values(self, window: Window) -> npt.NDArray[Any]:
-        from tasks.imagery.raster.geotiff import GeoTiffImage
+        from tasks.imagery.raster.dataset import RasterImage
 
-        if isinstance(self._image, GeoTiffImage):
+        if isinstance(self._image, RasterImage):
             return self._image.read_codes(window)
         return self._image.read(window).values[..., 0]
 

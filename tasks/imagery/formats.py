@@ -46,6 +46,16 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 FORMATS = (
     Format("geotiff", "GeoTIFF", "tasks.imagery.raster.geotiff:open_geotiff", suffixes=TIFF_SUFFIXES),
+    Format("vrt", "VRT", "tasks.imagery.raster.virtual:open_virtual", suffixes=(".vrt",)),
+    Format("jpeg2000", "JPEG 2000", "tasks.imagery.raster.drivers:open_jpeg2000", suffixes=(".jp2", ".j2k")),
+    Format("erdas", "ERDAS", "tasks.imagery.raster.drivers:open_erdas", suffixes=(".img",)),
+    Format(
+        "envi", "ENVI", "tasks.imagery.raster.drivers:open_envi", suffixes=(".dat", ".bsq", ".bil", ".bip")
+    ),
+    Format("netcdf", "NetCDF", "tasks.imagery.raster.containers:open_netcdf", suffixes=(".nc", ".nc4")),
+    Format("hdf5", "HDF5", "tasks.imagery.raster.containers:open_hdf5", suffixes=(".h5", ".hdf5", ".he5")),
+    Format("png", "PNG", "tasks.imagery.raster.drivers:open_png", suffixes=(".png",)),
+    Format("jpeg", "JPEG", "tasks.imagery.raster.drivers:open_jpeg", suffixes=(".jpg", ".jpeg")),
     Format(
         "scene",
         "Scene",

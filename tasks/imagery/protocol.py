@@ -22,6 +22,25 @@ Window = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
+class GdalFile:
+    """What GDAL opens to show the channels of a raster smaller.
+
+    Attributes:
+        name: GDAL's name of it.
+        driver: The one driver that may open it.
+        bands: Its bands that are the channels.
+        scales: Factor and offset per channel; empty where stored values are the image's.
+        options: GDAL's configuration while it is read.
+    """
+
+    name: str
+    driver: str
+    bands: tuple[int, ...]
+    scales: tuple[tuple[float, float], ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class ImageInfo:
     """What is known of an image without reading its pixels.
 
@@ -60,7 +79,7 @@ class ImageInfo:
     nodata: float | None
     grid: dict[str, Any]
     notes: tuple[str, ...] = ()
-    gdal: str | None = None
+    gdal: GdalFile | None = None
     bands: tuple[Band, ...] = ()
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import rasterio.shutil
 
 from tasks.files import writing
-from tasks.imagery.raster.geotiff import gdal
+from tasks.imagery.raster.gdal import gdal
 from tasks.publishing.digests import sidecars
 
 _CHUNK = 1 << 20

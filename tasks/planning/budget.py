@@ -36,6 +36,8 @@ SERVER_BYTES = 400 << 20
 FEATURE_MAPS = 64
 #: Engines that serve each worker with buffers of its own.
 SEVERAL_CALLERS = ("openvino", "method")
+#: Ranges of an address that are on their way.
+FETCHING_BYTES = 48 << 20
 #: Labels of the regions: per label parent, integers and sums; their arrays double when they grow.
 LABEL_BYTES = 2 * (8 + 12 * 8 + 4 * 8)
 #: A region in the tables, from its labels until it is written (measured).
@@ -211,13 +213,26 @@ def budget(
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
     pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
-    memory = base_bytes(engine, server=server) + max(computing, after)
+    memory = (
+        base_bytes(engine, server=server)
+        + max(computing, after)
+        + fetched_bytes(info) * max(1, processes or 1)
+    )
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.source.parts[0].uri.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
     work += mask if card.postprocess else 0  # its flat copy
     # The flat mask and the published one; those of a raster have overviews.
     return Budget(memory, work + (3 if info.kind == "raster" else 2) * mask, mask, block, model)
+
+
+def fetched_bytes(info: ImageInfo) -> int:
+    """What a process holds of an address's bytes: GDAL's cache of them, and ranges on their way."""
+    if not info.source.remote:
+        return 0
+    from tasks.imagery.raster.gdal import FETCHED_BYTES
+
+    return FETCHED_BYTES + FETCHING_BYTES
 
 
 def counted_regions(shape: Index) -> int:

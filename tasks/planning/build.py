@@ -24,7 +24,6 @@ from tasks.planning.region import CoarseCost
 from tasks.planning.request import Request
 from tasks.planning.whole import method_of
 from tasks.previews.area import find_area
-from tasks.publishing.digests import input_digest
 from tasks.tiling.area import Area
 
 logger = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost
         OutputError: The output folder cannot be written.
     """
     bundle = load_bundle(request.model)
-    digest = input_digest(request.image, reading=request.parameters.reading)
+    digest = request.image_digest()
     root = folder or request.work().root
     stages, region = stages_of(bundle), None
     try:

@@ -19,7 +19,6 @@ from tasks.planning.tiles import tile_sizes
 from tasks.planning.whole import check_whole, method_of
 from tasks.postprocess.decide import check_units
 from tasks.previews.area import check_same_extent, find_area
-from tasks.publishing.digests import input_digest
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
 
@@ -35,7 +34,7 @@ def find_done(request: Request) -> dict[str, Any] | None:
         if not path.exists():
             raise InputError(f"{path} does not exist: check the path")
     bundle = load_bundle(request.model)
-    digest = input_digest(request.image, reading=request.parameters.reading)
+    digest = request.image_digest()
     final = request.work().final
     check_item_free(request.work(), image=request.image, digest=digest)
     check_same_extent(request, final)

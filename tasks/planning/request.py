@@ -27,6 +27,8 @@ class Request:
         server: Whether Prefect runs beside the steps, for the memory figure.
         processes: Workers of a cluster on this machine, each with its own model; 0: all are elsewhere; None: no
             cluster, this process computes.
+        verify_content: Read every byte of the image to tell whether it is the same; addresses are else known by
+            what their server says.
         force: Compute again even if this very result is published.
         aoi: File with the area of a preview, whose digest the parameters hold.
         command: How to reproduce the run, for the record.
@@ -43,10 +45,17 @@ class Request:
     memory: int | None = None
     server: bool = True
     processes: int | None = None
+    verify_content: bool = False
     force: bool = False
     aoi: Path | None = None
     command: str = ""
     outputs: Outputs = field(default_factory=Outputs)
+
+    def image_digest(self) -> str:
+        """What tells this state of the image from another, see :func:`tasks.publishing.digests.input_digest`."""
+        from tasks.publishing.digests import input_digest
+
+        return input_digest(self.image, reading=self.parameters.reading, verify=self.verify_content)
 
     def work(self, key: str = "") -> WorkFolder:
         """Where the run keeps its files."""

@@ -1,4 +1,8 @@
-"""Content digests of inputs, computed once per (path, size, mtime, inode)."""
+"""What tells one state of an input from another.
+
+Of files it is the digest of their content, computed once per (path, size, mtime, inode); of an address its
+version or ETag and its size, as the server says.
+"""
 
 from __future__ import annotations
 
@@ -13,45 +17,90 @@ import platformdirs
 from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write, file_digest
 from tasks.imagery.scene.find import companions
-from tasks.imagery.source import Named, Source
+from tasks.imagery.source import Named, Part, Source
 from tasks.imagery.validity.asked import mask_files
 from tasks.imagery.wanted import Reading
 
 logger = logging.getLogger(__name__)
 
 
-#: What GDAL reads beside a TIFF: masks, georeference, nodata. Overviews do not change pixels.
+#: What GDAL reads beside a raster: masks, georeference, nodata. Overviews do not change pixels.
 _BESIDE = (".msk", ".aux.xml")
-_WORLD = (".tfw", ".tifw", ".tiffw", ".wld")
+#: World files and headers, by the endings of rasters that have them.
+_WORLD = {
+    (".tif", ".tiff"): (".tfw", ".tifw", ".tiffw", ".wld"),
+    (".png",): (".pgw", ".pngw", ".wld"),
+    (".jpg", ".jpeg"): (".jgw", ".jpgw", ".jpegw", ".wld"),
+    (".jp2", ".j2k"): (".j2w", ".jp2w", ".wld"),
+    (".img", ".dat", ".bsq", ".bil", ".bip"): (".hdr", ".ige"),
+}
+#: What a digest is of, by its prefix.
+IDENTITIES = {"sha256": "content", "version": "version", "etag": "ETag", "modified": "date"}
 
 
-def input_digest(source: Named, *, reading: Reading | None = None, cache: Path | None = None) -> str:
-    """``sha256:…`` of an image's content.
+def input_digest(
+    source: Named, *, reading: Reading | None = None, cache: Path | None = None, verify: bool = False
+) -> str:
+    """``sha256:…`` of an image's content, or what a server says of an address.
 
-    Of a file alone it is the file's own; where other files beside it change what is read
-    (an external mask, a world file), it is that of the list of all their digests. Of a folder it
-    is that of the names and digests of all its files, of several files that of their digests and
-    channels. Files that the image's own name (a STAC item, a product's metadata) and its validity masks count too.
+    Of a file alone it is the file's own; where other files change what is read (an external mask, a
+    world file, the sources of a virtual raster), it is that of the list of all their digests. Of a
+    folder it is that of the names and digests of all its files, of several files that of their
+    digests and channels. Of an address it is ``version:…`` or ``etag:…`` with the size, or
+    ``modified:…`` where a server knows neither. Files that decide what is read of the image count too: those
+    that a STAC item or a product's metadata names, and validity masks.
 
     Args:
         source: The image.
         reading: How it is read: names its validity masks.
         cache: Folder of cached digests; the user's cache folder by default.
+        verify: Read every byte, of addresses too, and believe nothing that is cached.
 
     Raises:
         InputError: It cannot be read.
     """
     source = Source.of(source)
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
-    digests = [(_part_digest(p.local, cache), p.channel) for p in source.parts]
-    more = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
-    if len(digests) == 1 and not more:
+    beside = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
+    named = [(p, p.channel) for p in source.parts] + [(Part(uri=u), "beside") for u in beside]
+    digests = [
+        (
+            _remote_digest(p.uri, verify) if p.remote else _part_digest(p.local, None if verify else cache),
+            what,
+        )
+        for p, what in named
+    ]
+    if len(digests) == 1:
         return digests[0][0]
-    return _listed([*digests, *([_part_digest(p, cache), "beside"] for p in more)])
+    listed = _listed(digests)
+    # A list is of content if all of it is.
+    kind = next((d.partition(":")[0] for d, _ in digests if not d.startswith("sha256:")), "sha256")
+    return f"{kind}:{listed.partition(':')[2]}"
 
 
-def _part_digest(path: Path, cache: Path) -> str:
+def identity_of(digest: str) -> str:
+    """What a digest is of, for people: ``content``, ``version``, ``ETag`` or ``date``."""
+    return IDENTITIES.get(digest.partition(":")[0], "content")
+
+
+def size_of(source: Source, digest: str) -> int | None:
+    """Bytes of an image's own files; of an address as its digest says, None where that holds none."""
+    if not source.remote:
+        return sum(p.stat().st_size for p in source.paths)
+    size = digest.rpartition("+")[2]
+    return int(size) if size.isdigit() else None
+
+
+def _remote_digest(uri: str, verify: bool) -> str:
+    from tasks.imagery.raster.remote import remote_digest, remote_identity
+
+    return remote_digest(uri) if verify else remote_identity(uri)
+
+
+def _part_digest(path: Path, cache: Path | None) -> str:
     try:
+        if path.suffix.lower() == ".vrt" and path.is_file():
+            return _virtual_digest(path, cache)
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.is_file())
             return _listed([[p.relative_to(path).as_posix(), _cached_digest(p, cache)] for p in files])
@@ -66,19 +115,30 @@ def _part_digest(path: Path, cache: Path) -> str:
     return _listed([parts[0][1], *[(n.removeprefix(path.stem), d) for n, d in parts[1:]]])
 
 
+def _virtual_digest(path: Path, cache: Path | None) -> str:
+    """Of a virtual raster and all that it names, each with what lies beside it."""
+    from tasks.imagery.raster.virtual import check_virtual
+
+    files = dict.fromkeys(f for named in check_virtual(path).files for f in (named, *sidecars(named)))
+    return _listed([_cached_digest(f, cache) for f in files])
+
+
 def _listed(digests: Sequence[object]) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(digests).encode()).hexdigest()}"
 
 
 def sidecars(path: Path) -> list[Path]:
-    """Files beside a TIFF that change what is read from it."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
+    """Files beside a raster that change what is read from it."""
+    worlds = next((w for suffixes, w in _WORLD.items() if path.suffix.lower() in suffixes), None)
+    if worlds is None:
         return []
-    named = [path.with_name(path.name + s) for s in _BESIDE] + [path.with_suffix(s) for s in _WORLD]
+    named = [path.with_name(path.name + s) for s in _BESIDE] + [path.with_suffix(s) for s in worlds]
     return [p for p in named if p.is_file()]
 
 
-def _cached_digest(path: Path, cache: Path) -> str:
+def _cached_digest(path: Path, cache: Path | None) -> str:
+    if cache is None:
+        return file_digest(path)
     stat = path.stat()
     identity = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino]
     entry = cache / hashlib.sha256(json.dumps(identity).encode()).hexdigest()

@@ -19,6 +19,7 @@ from tasks.planning.request import Request
 from tasks.planning.step import Planned
 from tasks.postprocess.step import read_changes
 from tasks.previews.record import preview_record
+from tasks.publishing.digests import identity_of, size_of
 from tasks.stitching.audit import SeamAudit, seam_suspicions
 from tasks.tiling.area import forward_passes
 
@@ -74,7 +75,8 @@ def build_record(
         "input": {
             "path": plan.image.where,
             "digest": plan.image_digest,
-            "size": sum(p.stat().st_size for p in plan.image.paths),
+            "identity": identity_of(plan.image_digest),
+            "size": size_of(plan.image, plan.image_digest),
             "format": info.format,
             "field": info.field,
             "shape": list(info.shape),

@@ -25,9 +25,7 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
         OutputError: The final folder cannot be written.
     """
     plan = Plan.load(work.plan)
-    image = plan.image
-    if input_digest(image, reading=plan.parameters.reading) != record["input"]["digest"]:
-        raise InputError(f"{image} changed while it was being segmented: run again")
+    _check_unchanged(plan, record)
     publish(work, record=record)
     if record["status"] == "partial":
         for path in work.blocks.glob("*.blk"):
@@ -35,6 +33,26 @@ def publish_item(work: WorkFolder, record: dict[str, Any]) -> None:
                 path.unlink()
     remove_flat(work)
     remove_work(work.root, keep=_wanted(work) if record["status"] == "partial" else ())
+
+
+def _check_unchanged(plan: Plan, record: dict[str, Any]) -> None:
+    """Refuses a result of which nobody can say what it was made of.
+
+    Where a server stopped answering, what it gave before is published as *partial*: the next run looks
+    at the image again before it takes any of it.
+    """
+    image = plan.image
+    known = record["input"]["digest"]
+    try:
+        digest = input_digest(
+            image, reading=plan.parameters.reading, verify=image.remote and known.startswith("sha256:")
+        )
+    except InputError:
+        if not image.remote or record["status"] != "partial":
+            raise
+        return
+    if digest != known:
+        raise InputError(f"{image} changed while it was being segmented: run again")
 
 
 def _wanted(work: WorkFolder) -> list[Path]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import InputError
-from tasks.imagery.protocol import Image
+from tasks.imagery.protocol import GdalFile, Image
 from tasks.imagery.views.smaller import from_gdal, smaller
 from tasks.reports import paint, words
 
@@ -99,7 +99,8 @@ def _raster(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
     # Never more pixels than the file has: small images are enlarged afterwards, unsmoothed.
     rows, columns = (min(n, m) for n, m in zip(fit(height, width, size), (height, width), strict=True))
     values = smaller(image, shown, (rows, columns))
-    codes = from_gdal(mask_path, (0,), 1, (rows, columns), ((0, height), (0, width)), categories=True)[0]
+    mask = GdalFile(str(mask_path), "GTiff", (1,))
+    codes = from_gdal(mask, (0,), (rows, columns), ((0, height), (0, width)), categories=True)[0]
     layers = [paint.stretch(v, *r) for v, r in zip(values, ranges(record, shown), strict=True)]
     base = np.stack(layers * (3 if len(layers) == 1 else 1), axis=-1)
     full = fit(height * pixel_height, width * pixel_width, size)

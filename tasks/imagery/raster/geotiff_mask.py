@@ -24,7 +24,7 @@ from tasks.errors import InputError
 from tasks.files import writing
 from tasks.imagery.mask_files import SPECIAL_COLOURS, fsync_replace, need_space, remove
 from tasks.imagery.protocol import ImageInfo, Window
-from tasks.imagery.raster.geotiff import gdal
+from tasks.imagery.raster.gdal import gdal
 from tasks.imagery.raster.overviews import Overviews, with_overviews
 from tasks.imagery.raster.tiff_header import check_tiff
 

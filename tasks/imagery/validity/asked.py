@@ -64,14 +64,13 @@ def scene_masks(source: Source) -> dict[str, str]:
     return {}
 
 
-def mask_files(source: Source, valid: Sequence[str]) -> list[Path]:
-    """Files on this machine that the masks a user asks for are in.
+def mask_files(source: Source, valid: Sequence[str]) -> list[str]:
+    """Files and addresses that the masks a user asks for are in.
 
     Raises:
         UsageError: See :func:`masks_of`, as for InputError.
     """
-    found = [m.uri for m in masks_of(source, valid) if m.uri is not None]
-    return [p for uri in found for p in Source.of(uri).paths]
+    return [m.uri for m in masks_of(source, valid) if m.uri is not None]
 
 
 def _folder(source: Source) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import InputError
-from tasks.imagery.protocol import Image
+from tasks.imagery.protocol import GdalFile, Image
 from tasks.imagery.views.tolerant import read_values
 
 #: Above this many pixels, without overviews, averaging costs more than it shows.
@@ -37,7 +36,7 @@ def smaller(image: Image, shown: tuple[int, ...], shape: tuple[int, int]) -> npt
     if info.gdal is not None:
         top, left = info.grid.get("offset", (0, 0))
         window = ((top, top + height), (left, left + width))
-        return from_gdal(info.gdal, shown, len(info.channels), shape, window, categories=False)
+        return from_gdal(info.gdal, shown, shape, window, categories=False)
     if height * width > AVERAGE_LIMIT:
         return _single(image, shown, shape)
     return _means(image, shown, shape)
@@ -76,22 +75,20 @@ def _means(image: Image, shown: tuple[int, ...], shape: tuple[int, int]) -> npt.
 
 
 def from_gdal(
-    path: str | Path,
+    file: GdalFile,
     shown: tuple[int, ...],
-    channels: int,
     shape: tuple[int, int],
     window: tuple[tuple[int, int], tuple[int, int]],
     *,
     categories: bool,
 ) -> npt.NDArray[Any]:
-    """Bands of a raster's window at a lower resolution; GDAL works strip by strip and prefers overviews.
+    """Channels of a raster's window at a lower resolution; GDAL works strip by strip and prefers overviews.
 
     Declared nodata counts only where a cell holds nothing else.
 
     Args:
-        path: What GDAL opens.
+        file: What GDAL opens.
         shown: Which of its channels.
-        channels: How many it has, alpha left out or not.
         shape: Rows and columns wanted.
         window: Rows and columns, each from and to.
         categories: Whether values are codes, of which the commonest is taken, rather than their mean.
@@ -100,28 +97,33 @@ def from_gdal(
         InputError: It cannot be read.
     """
     import rasterio
-    from rasterio.enums import ColorInterp, Resampling
+    from rasterio.enums import Resampling
     from rasterio.errors import RasterioError
 
+    from tasks.imagery.raster.gdal import gdal
+    from tasks.imagery.raster.layout import scaled
+
+    # Only TIFFs know the option; others would warn of it.
+    threads = {"num_threads": "all_cpus"} if file.driver == "GTiff" else {}
+    bands = [file.bands[i] for i in shown]
     try:
-        # Only TIFFs know the option; others would warn of it.
-        threads = {"num_threads": "all_cpus"} if str(path).lower().endswith((".tif", ".tiff")) else {}
-        with rasterio.open(path, **threads) as file:
-            # An alpha band is no channel, unless the image was opened with all its bands.
-            visible = [i for i, c in enumerate(file.colorinterp, 1) if c != ColorInterp.alpha]
-            order = visible if len(visible) == channels else list(file.indexes)
-            bands = [order[i] for i in shown]
+        with (
+            gdal(**dict(file.options)),
+            rasterio.open(file.name, driver=file.driver, sharing=False, **threads) as dataset,
+        ):
             (top, bottom), (left, right) = window
-            cheap = bool(file.overviews(bands[0])) or (right - left) * (bottom - top) <= AVERAGE_LIMIT
+            cheap = bool(dataset.overviews(bands[0])) or (right - left) * (bottom - top) <= AVERAGE_LIMIT
             smooth = Resampling.mode if categories else Resampling.average
-            out: npt.NDArray[Any] = file.read(
+            out: npt.NDArray[Any] = dataset.read(
                 bands,
                 window=window,
                 out_shape=(len(bands), *shape),
                 resampling=smooth if cheap else Resampling.nearest,
             )
-            return out
     except RasterioError as error:
         raise InputError(
-            f"{path} could not be read for the report ({error}); check that it is complete"
+            f"{file.name[:200]} could not be read for the report ({error}); check that it is complete"
         ) from error
+    if not file.scales:
+        return out
+    return np.stack([scaled(v, file.scales[i]) for v, i in zip(out, shown, strict=True)])
