@@ -24,6 +24,7 @@ from tasks.blocks.session import close_sessions
 from tasks.blocks.spread import Attempt, attempt_block, lose_block, this_code, worker_facts
 from tasks.errors import SegflowError
 from tasks.files import writing
+from tasks.imagery.source import Source
 from tasks.imagery.validity.asked import mask_files
 from tasks.planning.request import Request
 from tasks.planning.step import Planned, plan_item
@@ -148,7 +149,8 @@ class DaskPlace:
         client = self._connected()
         model = Path(request.model)
         named = [p for p in (model, request.aoi) if p is not None and p.is_absolute()]
-        masks = mask_files(request.image, request.parameters.reading.valid)
+        beside = mask_files(request.image, request.parameters.reading.valid)
+        masks = [p for uri in beside for p in Source.of(uri).paths]
         paths = (*request.image.paths, *masks, request.work().root, *named)
         with self._answering():
             try:

@@ -63,7 +63,8 @@ FORMATS = (
         "scene",
         "Scene",
         "tasks.imagery.scene.opening:open_scene",
-        suffixes=(".json", "_mtl.txt", "_mtl.xml", "mtd_msil1c.xml", "mtd_msil2a.xml"),
+        maybe=(".json", "_mtl.txt", "_mtl.xml", "mtd_msil1c.xml", "mtd_msil2a.xml"),
+        holds="tasks.imagery.scene.find:is_scene_file",
         folder="tasks.imagery.scene.find:is_scene",
         several="raster",
     ),
@@ -194,4 +195,4 @@ def _format_of(part: Part) -> Format:
 
 def known() -> str:
     """The formats for a sentence."""
-    return ", ".join(f"{f.title} ({', '.join(f.suffixes)})" if f.suffixes else f.title for f in FORMATS)
+    return ", ".join(f.title for f in FORMATS)

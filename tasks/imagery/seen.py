@@ -24,6 +24,8 @@ def as_seen(image: Image, source: Source, *, scratch: Path, wanted: Wanted) -> I
 
     opened: list[Image] = []
     try:
+        if image.info.kind != "raster" and wanted.reading.bands:
+            raise InputError(f"{source} is a volume, and --bands is for rasters: leave it out")
         masks = masks_of(source, wanted.reading.valid, wanted.validity)
         scaled = in_units(image, wanted)
         if not masks:

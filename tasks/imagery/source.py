@@ -169,7 +169,9 @@ Named = Union[str, Path, Source, Sequence[str | Path | Part]]  # noqa: UP007 - a
 
 
 def _stem(part: Part) -> str:
-    last = re.split(r"[/\\:]", part.uri.split("?")[0].rstrip("/\\"))[-1]
+    *folders, last = re.split(r"[/\\:]", part.uri.split("?")[0].rstrip("/\\"))
+    if last.startswith("MTD_MSIL") and folders:
+        last = folders[-1]  # all Sentinel-2 products call their metadata so
     lower = last.lower()
     suffix = next((s for s in _SUFFIXES if lower.endswith(s)), Path(last).suffix)
     return last[: len(last) - len(suffix)] if suffix else last

@@ -17,7 +17,7 @@ import platformdirs
 from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write, file_digest
 from tasks.imagery.scene.find import companions
-from tasks.imagery.source import Named, Source
+from tasks.imagery.source import Named, Part, Source
 from tasks.imagery.validity.asked import mask_files
 from tasks.imagery.volume.companions import companions as data_files
 from tasks.imagery.wanted import Reading
@@ -47,9 +47,9 @@ def input_digest(
     Of a file alone it is the file's own; where other files change what is read (an external mask, a
     world file, the sources of a virtual raster), it is that of the list of all their digests. Of a
     folder it is that of the names and digests of all its files, of several files that of their
-    digests and channels. Files that the image's own name (a STAC item, a product's metadata) and its
-    validity masks count too. Of an address it is ``version:…`` or ``etag:…`` with the size, or
-    ``modified:…`` where a server knows neither.
+    digests and channels. Of an address it is ``version:…`` or ``etag:…`` with the size, or
+    ``modified:…`` where a server knows neither. Files that decide what is read of the image count too: those
+    that a STAC item or a product's metadata names, and validity masks.
 
     Args:
         source: The image.
@@ -62,15 +62,19 @@ def input_digest(
     """
     source = Source.of(source)
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
+    beside = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
+    named = [(p, p.channel) for p in source.parts] + [(Part(uri=u), "beside") for u in beside]
     kept = None if verify else cache
     digests = [
-        (_remote_digest(p.uri, verify) if p.remote else _part_digest(p.local, kept), p.channel)
-        for p in source.parts
+        (_remote_digest(p.uri, verify) if p.remote else _part_digest(p.local, kept), what)
+        for p, what in named
     ]
-    more = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
-    if len(digests) == 1 and not more:
+    if len(digests) == 1:
         return digests[0][0]
-    return _listed([*digests, *([_part_digest(p, kept), "beside"] for p in more)])
+    listed = _listed(digests)
+    # A list is of content if all of it is.
+    kind = next((d.partition(":")[0] for d, _ in digests if not d.startswith("sha256:")), "sha256")
+    return f"{kind}:{listed.partition(':')[2]}"
 
 
 def identity_of(digest: str) -> str:

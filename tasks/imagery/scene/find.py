@@ -25,6 +25,15 @@ def is_scene(folder: Path) -> bool:
     return is_sentinel2(folder) or is_landsat(folder)
 
 
+def is_scene_file(path: Path) -> bool:
+    """Whether a file describes a scene: a product's metadata, or a STAC item by its beginning."""
+    if _METADATA.fullmatch(path.name):
+        return True
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+    return b'"Feature"' in head and b"stac_version" in head
+
+
 def product_folder(source: Source) -> Path | None:
     """The folder of a product, where a source is one; a product may be named by its metadata file."""
     if len(source.parts) > 1 or source.remote:
@@ -49,8 +58,8 @@ def find_scene(source: Source) -> Scene:
     return sentinel2_scene(folder) if is_sentinel2(folder) else landsat_scene(folder)
 
 
-def companions(source: Source) -> list[Path]:
-    """Files that decide what is read of a source and are not named by it, in a fixed order.
+def companions(source: Source) -> list[str]:
+    """Files and addresses that decide what is read of a source and are not named by it, in a fixed order.
 
     Raises:
         InputError: A STAC item cannot be read.
@@ -58,12 +67,12 @@ def companions(source: Source) -> list[Path]:
     if len(source.parts) > 1:
         folders = sorted({p.parent for p in source.paths})
         found = [landsat_metadata(f) for f in folders if f.is_dir() and is_landsat(f)]
-        return [p for p in found if p is not None]
+        return [str(p) for p in found if p is not None]
     if source.remote or source.local.is_dir():
         return []
     folder = product_folder(source)
     if folder is not None:
-        return [folder]
+        return [str(folder)]
     return linked_files(source.local) if source.local.suffix.lower() == ".json" else []
 
 

@@ -113,7 +113,7 @@ def _of(metadata: Metadata, group: str, what: str, key: str, *, units: str) -> S
     )
     if scale is None or offset is None:
         return None
-    return Scaling(scale, offset, units, f"Landsat's {what}_MULT_BAND_{key} and {what}_ADD_BAND_{key}")
+    return Scaling(scale, offset, units, f"Landsat's {what}_MULT and {what}_ADD of each band")
 
 
 def _number(text: str | None) -> float | None:

@@ -47,15 +47,14 @@ def stac_scene(path: Path) -> Scene:
     return Scene(str(path), tuple(layers), beside)
 
 
-def linked_files(path: Path) -> list[Path]:
-    """The files on this machine that an item's bands and masks are in.
+def linked_files(path: Path) -> list[str]:
+    """The files and addresses that an item's bands and masks are in.
 
     Raises:
         InputError: See :func:`stac_scene`.
     """
     scene = stac_scene(path)
-    uris = {layer.uri for layer in scene.layers} | set(scene.beside.values())
-    return sorted(Path(u) for u in uris if not _ADDRESS.match(u) or u[1:3] == ":\\")
+    return sorted({layer.uri for layer in scene.layers} | set(scene.beside.values()))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -64,14 +64,13 @@ def scene_masks(source: Source) -> dict[str, str]:
     return {}
 
 
-def mask_files(source: Source, valid: Sequence[str]) -> list[Path]:
-    """Files on this machine that the masks a user asks for are in.
+def mask_files(source: Source, valid: Sequence[str]) -> list[str]:
+    """Files and addresses that the masks a user asks for are in.
 
     Raises:
         UsageError: See :func:`masks_of`, as for InputError.
     """
-    found = [m.uri for m in masks_of(source, valid) if m.uri is not None]
-    return [p for uri in found for p in Source.of(uri).paths]
+    return [m.uri for m in masks_of(source, valid) if m.uri is not None]
 
 
 def _folder(source: Source) -> Path:
@@ -85,17 +84,16 @@ def _mask(text: str, source: Source) -> Mask:
     if name in PRESETS:
         return Mask(_beside(name, source), None, parse_rule(text))
     if name == "band":
-        band, colon, rule = text.partition(":")[2].partition(":")
+        band, colon, condition = text.partition(":")[2].partition(":")
         if not colon or not band.strip():
             raise UsageError(f"--valid {text}: say band:NAME:RULE, as band:QA60:=0")
-        return Mask(None, band.strip(), parse_rule(rule))
-    place, _ = split(text)
+        return Mask(None, band.strip(), parse_rule(condition))
+    place, rule = split(text)
     if place is None:
         raise UsageError(f"--valid {text}: say FILE:RULE, band:NAME:RULE, or one of {', '.join(PRESETS)}")
-    uri, rule = place, parse_rule(text[len(place) + 1 :])
-    if not Source.of(uri).remote and not Path(uri).is_file():
-        raise InputError(f"--valid {text}: {uri} does not exist; check the path")
-    return Mask(uri, None, rule)
+    if not Source.of(place).remote and not Path(place).is_file():
+        raise InputError(f"--valid {text}: {place} does not exist; check the path")
+    return Mask(place, None, parse_rule(rule))
 
 
 def split(text: str) -> tuple[str | None, str]:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
 
+#: Values that are computed at once, in double precision.
+_PIECE = 1 << 18
+
 How = Literal["nearest", "bilinear"]
 
 
@@ -46,20 +49,31 @@ class EnlargedImage:
 
     def read(self, window: Window) -> Pixels:
         """See ``Image``."""
-        full = self._image.info.shape
-        rows, columns = (np.arange(s.start, s.stop) // k for s, k in zip(window, self._factors, strict=True))
-        rim = int(self._how == "bilinear")
-        needed = tuple(
-            slice(max(0, int(at[0]) - rim), min(int(at[-1]) + 1 + rim, n))
-            for at, n in zip((rows, columns), full, strict=True)
-        )
+        needed = self._needed(window)
         pixels = self._image.read(needed)
+        rows, columns = (np.arange(s.start, s.stop) // k for s, k in zip(window, self._factors, strict=True))
         at = np.ix_(rows - needed[0].start, columns - needed[1].start)
         valid = pixels.valid[at]
         hidden = None if pixels.unobserved is None else pixels.unobserved[at]
         if self._how == "nearest":
             return Pixels(pixels.values[at], valid, hidden)
-        return Pixels(self._bilinear(pixels, window, needed, valid), valid, hidden)
+        values = np.empty((*valid.shape, pixels.values.shape[-1]), pixels.values.dtype)
+        for start in range(0, len(values), step := max(1, _PIECE // max(1, values[0].size))):
+            stop = min(start + step, len(values))
+            part = (slice(window[0].start + start, window[0].start + stop), window[1])
+            own = self._needed(part)
+            cut = slice(own[0].start - needed[0].start, own[0].stop - needed[0].start)
+            around = Pixels(pixels.values[cut], pixels.valid[cut])
+            values[start:stop] = self._bilinear(around, part, own, valid[start:stop])
+        return Pixels(values, valid, hidden)
+
+    def _needed(self, window: Window) -> Window:
+        """Pixels of the image that a window is made of, with their neighbours where these count."""
+        rim = int(self._how == "bilinear")
+        return tuple(
+            slice(max(0, s.start // k - rim), min((s.stop - 1) // k + 1 + rim, n))
+            for s, k, n in zip(window, self._factors, self._image.info.shape, strict=True)
+        )
 
     def close(self) -> None:
         """See ``Image``."""

@@ -69,17 +69,19 @@ def in_units(image: Image, wanted: Wanted) -> Image:
     known = [band.scaling for band in info.bands]
     asked = [units_of(c) for c in wanted.channels]
     used = [s if s is not None and s.units == u else None for s, u in zip(known, asked, strict=True)]
-    notes = []
+    told: dict[str, list[str]] = {}
     for channel, band, scaling, units in zip(wanted.channels, info.bands, used, asked, strict=True):
         if scaling is not None:
-            notes.append(f"{channel.name}: {scaling.units} by {scaling.why}")
+            text = f"{scaling.units} by {scaling.why}"
         elif band.scaling is not None and units is None:
-            notes.append(
-                f"{channel.name}: stored numbers, as the model's card asks for no {band.scaling.units}"
-            )
+            text = f"stored numbers, as the model's card asks for no {band.scaling.units}"
         elif band.scaling is None and units is not None and np.dtype(info.dtype).kind in "ui":
-            notes.append(f"{channel.name}: stored numbers, as nothing says how they become {units}")
-    sentence = (f"Units: {'; '.join(notes)}.",) if notes else ()
+            text = f"stored numbers, as nothing says how they become {units}"
+        else:
+            continue
+        told.setdefault(text, []).append(channel.name)
+    said = "; ".join(f"{', '.join(names)}: {text}" for text, names in told.items())
+    sentence = (f"Units of {said}.",) if said else ()
     if any(used):
         return ScaledImage(image, used, sentence)
     return _Told(image, sentence) if sentence else image

@@ -138,6 +138,7 @@ def test_a_pattern_is_the_files_it_matches(landsat: Path) -> None:
     source = Source.parse([str(landsat / "*_SR_B[34].TIF")])
     assert [Path(p.uri).name[-6:] for p in source.parts] == ["B3.TIF", "B4.TIF"]
     assert source.name == f"{landsat.name}_SR"
+    assert Source.of("a/S2B_X.SAFE/MTD_MSIL2A.xml").name == Source.of("a/S2B_X.SAFE").name == "S2B_X"
 
 
 def test_real_bands_become_the_channels_of_a_card(shared_data: Path, tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def test_larger_pixels_need_the_cards_leave(safe: Callable[..., Path], tmp_path:
     np.testing.assert_allclose(pixels.values[..., 1], np.kron(coarse, np.ones((2, 2))), atol=1e-7)
 
 
-def test_bilinear_is_scipys_and_the_same_from_any_window(safe: Callable[..., Path], tmp_path: Path) -> None:
+def test_bilinear_is_scipys_and_the_same_from_any_window(
+    safe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from scipy.ndimage import map_coordinates
 
     folder = safe()
@@ -150,6 +152,8 @@ def test_bilinear_is_scipys_and_the_same_from_any_window(safe: Callable[..., Pat
     far = (slice(4, 24), slice(4, 36))  # beyond what the pixel without data reaches
     np.testing.assert_allclose(whole.values[far][..., 0], expected[far], atol=0.5)
     window = (slice(7, 12), slice(3, 21))
+    monkeypatch.setattr("tasks.imagery.views.enlarged._PIECE", 40)
+    np.testing.assert_array_equal(image.read(WHOLE).values, whole.values)
     np.testing.assert_array_equal(image.read(window).values, whole.values[window])
     image.close()
 
@@ -220,3 +224,10 @@ def test_metadata_that_is_no_plain_xml_is_refused(
     (folder / "MTD_MSIL2A.xml").write_text(text)
     with pytest.raises(InputError, match=r"MTD_MSIL2A\.xml"):
         open_image(folder, scratch=tmp_path)
+
+
+def test_other_json_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.json"
+    path.write_text('{"Modality": "MR"}')
+    with pytest.raises(InputError, match="no format known"):
+        open_image(path, scratch=tmp_path)
