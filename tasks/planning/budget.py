@@ -24,6 +24,8 @@ from tasks.tiling.weights import Quantisation
 #: What one block may hold at once, besides the model itself.
 BLOCK_BYTES = 192 << 20
 BLOCK_TILES = 16
+#: Chunks of an array that ``zarr`` decodes at once, compressed and decoded, of two readers (measured).
+DECODED_CHUNKS = 24
 #: What the stitch and the regions may hold of full lines.
 LINES_BYTES = 256 << 20
 #: Interpreter, imported libraries, a small compiled model and the report, measured by engine (PSS;
@@ -225,9 +227,13 @@ def counted_regions(shape: Index) -> int:
 
 
 def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:
-    """Decoded storage that blocks keep for their neighbours: at most what one row of blocks reads."""
+    """Decoded storage that blocks keep for their neighbours: at most what one row of blocks reads.
+
+    Of a volume, the chunks of an array that are decoded at once.
+    """
     if info.kind != "raster":
-        return 0
+        chunk = math.prod(info.chunk) * value_bytes(info)
+        return min(DECODED_CHUNKS * chunk, math.prod(info.shape) * value_bytes(info))
     cells = cells_of(replace(info, shape=grid.shape))
     axis = grid.block_axes[0]
     tall = max(_extents(axis, b)[0] for b in {0, min(1, axis.count - 1), axis.count - 1})

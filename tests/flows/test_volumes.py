@@ -39,14 +39,13 @@ def test_every_kind_of_volume(segflow: Any, make_bundle: Callable[..., Path], tm
     for scan, channel in zip(scans, data, strict=True):
         nib.Nifti1Image(channel.T, affine).to_filename(scan)
     series = tmp_path / "series.nii.gz"
-    nib.Nifti1Image(np.stack([*data, data[0]], axis=-1).T.transpose(2, 1, 0, 3)[..., :3], affine)
-    nib.Nifti1Image(np.moveaxis(np.stack([*data, data[0]]), 0, -1).transpose(2, 1, 0, 3), affine).to_filename(
-        series
-    )
+    frames = np.stack([data[0], data[1], data[0]]).transpose(3, 2, 1, 0)
+    nib.Nifti1Image(frames, affine).to_filename(series)
     elsewhere = tmp_path / "elsewhere.nii.gz"
     nib.Nifti1Image(data[1].T, np.diag([-0.9, 0.8, 1.9, 1.0])).to_filename(elsewhere)
     out = tmp_path / "out"
     options = ("--out", out, "--direct", "--json")
+    (tmp_path / "runs").mkdir()
     done = run_many(
         segflow,
         [
@@ -58,9 +57,9 @@ def test_every_kind_of_volume(segflow: Any, make_bundle: Callable[..., Path], tm
             ("run", cells, "-m", two, "--block", "16", "--item", "again", *options),
             ("run", series, "-m", one, "--frame", "5", "--item", "late", *options),
         ],
-        tmp_path / "runs" if (tmp_path / "runs").mkdir() is None else tmp_path,
+        tmp_path / "runs",
     )
-    assert [r.code for r in done] == [0, 0, 0, 0, 3, 0, 3], [r.error for r in done]
+    assert [r.code for r in done] == [0, 0, 0, 0, 3, 0, 3], [r.complaints for r in done]
     assert "not on the grid" in done[4].error
     assert "frames 0 to 2" in done[6].error
     expected = data[1] > 0.5
@@ -74,9 +73,15 @@ def test_every_kind_of_volume(segflow: Any, make_bundle: Callable[..., Path], tm
         found: Any = nib.load(out / name / "mask.nii.gz")
         np.testing.assert_array_equal(np.asarray(found.dataobj), expected.T)
         np.testing.assert_array_equal(found.affine, affine.astype(np.float32))
-    files = {p.relative_to(out / "cells"): p.read_bytes() for p in (out / "cells/mask.ome.zarr").rglob("*") if p.is_file()}
-    other = {p.relative_to(out / "again"): p.read_bytes() for p in (out / "again/mask.ome.zarr").rglob("*") if p.is_file()}
-    assert files == other
+    files, others = (
+        {
+            p.relative_to(out / name): p.read_bytes()
+            for p in (out / name / "mask.ome.zarr").rglob("*")
+            if p.is_file()
+        }
+        for name in ("cells", "again")
+    )
+    assert files == others
     record = json.loads((out / "cells/run.json").read_text())
     assert record["files"]["mask.ome.zarr"] == sum(map(len, files.values()))
 
@@ -104,4 +109,4 @@ def test_a_folder_is_done_replaced_and_missed_as_a_whole(
     image = open_image(mask, scratch=tmp_path)
     codes = image.read(tuple(slice(0, n) for n in image.info.shape)).values[..., 0]
     np.testing.assert_array_equal(codes, 1 - data[1] > 0.5)
-    assert not [p for p in out.rglob("*replaced*")]
+    assert not list(out.rglob("*replaced*"))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
-from tests.tasks.imagery.volume.volumes import CASES, MAKERS, make, same
 
 from segmodels.bundles.card import ClassCard
 from tasks.imagery.formats import FORMATS
@@ -18,6 +17,7 @@ from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.imagery.wanted import Reading, Wanted
 from tasks.imagery.writers import create_mask, mask_name
+from tests.tasks.imagery.volume.volumes import CASES, MAKERS, make, same
 
 CLASSES = (
     ClassCard(name="background", code=0, colour="#102030", region=False),
