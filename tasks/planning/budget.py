@@ -213,7 +213,9 @@ def budget(
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
     pixels = int(np.prod(info.shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
-    memory = base_bytes(engine, server=server) + max(computing, after)
+    memory = (
+        base_bytes(engine, server=server) + max(computing, after) + (processes or 1) * _decoding_bytes(info)
+    )
     mask = pixels * (2 if card.wide else 1)
     work = mask + pixels + stored_bytes(grid, quantisation, window) + info.inflated
     work += mask if card.postprocess else 0  # its flat copy
@@ -227,18 +229,21 @@ def counted_regions(shape: Index) -> int:
 
 
 def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:
-    """Decoded storage that blocks keep for their neighbours: at most what one row of blocks reads.
-
-    Of a volume, the chunks of an array that are decoded at once.
-    """
+    """Decoded storage that blocks keep for their neighbours: at most what one row of blocks reads."""
     if info.kind != "raster":
-        chunk = math.prod(info.chunk) * value_bytes(info)
-        return min(DECODED_CHUNKS * chunk, math.prod(info.shape) * value_bytes(info))
+        return 0
     cells = cells_of(replace(info, shape=grid.shape))
     axis = grid.block_axes[0]
     tall = max(_extents(axis, b)[0] for b in {0, min(1, axis.count - 1), axis.count - 1})
     rows = min(grid.shape[0], tall + 2 * cells.size[0])
     return min(shared_bytes(info), rows * grid.shape[1] * (value_bytes(info) + 1))
+
+
+def _decoding_bytes(info: ImageInfo) -> int:
+    """Chunks of a volume's array that are decoded at once; next to nothing of plain files."""
+    if info.kind == "raster":
+        return 0
+    return min(DECODED_CHUNKS * math.prod(info.chunk), math.prod(info.shape)) * value_bytes(info)
 
 
 def _scanner_bytes(info: ImageInfo) -> int:
