@@ -7,7 +7,19 @@ from importlib import import_module
 from benchmarks.harness import Row
 
 #: In the order of the table.
-NAMES = ("run2d", "run3d", "startup", "noop", "memory", "prefect", "dask", "engines", "decoded", "evaluate")
+NAMES = (
+    "run2d",
+    "run3d",
+    "startup",
+    "noop",
+    "memory",
+    "prefect",
+    "dask",
+    "engines",
+    "decoded",
+    "inflate",
+    "evaluate",
+)
 
 
 def load(name: str) -> Row:

@@ -24,6 +24,8 @@ from tasks.tiling.weights import Quantisation
 #: What one block may hold at once, besides the model itself.
 BLOCK_BYTES = 192 << 20
 BLOCK_TILES = 16
+#: Chunks of an array that ``zarr`` decodes at once, compressed and decoded, of two readers (measured).
+DECODED_CHUNKS = 24
 #: What the stitch and the regions may hold of full lines.
 LINES_BYTES = 256 << 20
 #: Interpreter, imported libraries, a small compiled model and the report, measured by engine (PSS;
@@ -213,11 +215,8 @@ def budget(
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
     pixels = int(np.prod(info.shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
-    memory = (
-        base_bytes(engine, server=server)
-        + max(computing, after)
-        + fetched_bytes(info) * max(1, processes or 1)
-    )
+    reading = fetched_bytes(info) + _decoding_bytes(info)
+    memory = base_bytes(engine, server=server) + max(computing, after) + reading * max(1, processes or 1)
     mask = pixels * (2 if card.wide else 1)
     work = mask + pixels + stored_bytes(grid, quantisation, window) + info.inflated
     work += mask if card.postprocess else 0  # its flat copy
@@ -248,6 +247,13 @@ def kept_bytes(info: ImageInfo, grid: TileGrid) -> int:
     tall = max(_extents(axis, b)[0] for b in {0, min(1, axis.count - 1), axis.count - 1})
     rows = min(grid.shape[0], tall + 2 * cells.size[0])
     return min(shared_bytes(info), rows * grid.shape[1] * (value_bytes(info) + 1))
+
+
+def _decoding_bytes(info: ImageInfo) -> int:
+    """Chunks of a volume's array that are decoded at once; next to nothing of plain files."""
+    if info.kind == "raster":
+        return 0
+    return min(DECODED_CHUNKS * math.prod(info.chunk), math.prod(info.shape)) * value_bytes(info)
 
 
 def _scanner_bytes(info: ImageInfo) -> int:

@@ -98,12 +98,14 @@ def _ordered(source: Source, wanted: Wanted) -> list[Part]:
 
 
 def _common(source: Source, parts: Sequence[Part], infos: Sequence[ImageInfo], wanted: Wanted) -> ImageInfo:
-    first = infos[0]
-    for part, info in zip(parts[1:], infos[1:], strict=True):
+    # The first that the user names gives the grid, and its header to the mask.
+    leader = parts.index(source.parts[0])
+    first = infos[leader]
+    for part, info in zip(parts, infos, strict=True):
         differs = _difference(first, info)
         if differs:
             raise InputError(
-                f"{part} is not on the grid of {parts[0]} ({differs}); resample it onto that grid first."
+                f"{part} is not on the grid of {parts[leader]} ({differs}); resample it onto that grid first."
             )
     dtype: Any = np.result_type(*(np.dtype(i.dtype) for i in infos))
     if len(wanted.channels) == len(parts):
@@ -114,7 +116,7 @@ def _common(source: Source, parts: Sequence[Part], infos: Sequence[ImageInfo], w
     notes = {note: None for i in infos for note in i.notes}
     return replace(
         first,
-        source=Source(parts=tuple(parts)),
+        source=source,
         format="modalities",
         channels=names,
         dtype=np.dtype(dtype).name,
