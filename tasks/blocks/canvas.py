@@ -13,6 +13,7 @@ from tasks.blocks.blockfile import BlockWriter, TileFailure
 from tasks.blocks.finishing import finish_cell, share_cell
 from tasks.files import atomic_write
 from tasks.planning.plan import Plan
+from tasks.resampling.lattice import band_lines
 from tasks.tiling import kernels
 from tasks.tiling.area import block_tiles, mark_skipped, seen
 from tasks.tiling.blend import add_tile
@@ -97,6 +98,7 @@ class Canvas:
             OutputError: It cannot be written.
         """
         plan = self._plan
+        lines = None if plan.resampling is None else band_lines(plan.resampling, plan.stitch_rows)
         with atomic_write(path) as stream:
             writer = BlockWriter(stream)
             for cell in plan.grid.cells(*seen(plan.tiled_area, self._low, self._high)):
@@ -105,11 +107,11 @@ class Canvas:
                 )
                 sums, status = self._sums[(slice(None), *at)], self._status[at]
                 if len(cell.owners) > 1:
-                    writer.add("sums", cell.low, {"sums": sums, "status": status})
+                    writer.add("sums", cell.low, {"sums": sums, "status": status}, lines=lines)
                     continue
                 if plan.resampling is not None:
                     shares = share_cell(plan, cell.low, sums, status)
-                    writer.add("shares", cell.low, {"shares": shares, "status": status})
+                    writer.add("shares", cell.low, {"shares": shares, "status": status}, lines=lines)
                     continue
                 done, confidence = finish_cell(plan, cell.low, sums, status)
                 writer.add("final", cell.low, {"codes": done, "confidence": confidence})

@@ -200,10 +200,11 @@ def other_spacing(card: Card, info: ImageInfo) -> tuple[str, ...]:
         what, axes = "pixels", "(y, x)"
         if unit == "pixels":
             return ()
-    if all(abs(h - w) <= SPACING_TOLERANCE * w for h, w in zip(have, card.spacing, strict=True)):
+    want = card.spacing[-len(have) :]
+    if all(abs(h - w) <= SPACING_TOLERANCE * w for h, w in zip(have, want, strict=True)):
         return ()
     return (
-        f"{what} are {_by(have)} {unit} {axes} but model {card.name} was made for {_by(card.spacing)} {unit}: "
+        f"{what} are {_by(have)} {unit} {axes} but model {card.name} was made for {_by(want)} {unit}: "
         f"resample the {'volume' if what == 'voxels' else 'raster'}, or expect worse results",
     )
 

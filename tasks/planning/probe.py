@@ -30,6 +30,8 @@ from tasks.tiling.blend import add_tile, finish
 STATISTICS_SECONDS = 4e-9
 STITCH_SECONDS = 60e-9
 REGION_SECONDS = 130e-9
+#: Of a probability that is brought back from a lattice: read, joined and mixed.
+SHARE_SECONDS = 12e-9
 #: Report, pictures and publishing, whatever the size.
 REPORT_SECONDS = 4.0
 #: A probe goes on measuring batches until it has spent this, or has five.
@@ -157,6 +159,9 @@ def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     segment = max(engine, beside / hands) if on_gpu else engine + beside / hands
     whole = math.prod(grid.shape) * (costs.read + STATISTICS_SECONDS * len(plan.card.channels))
     stitch = pixels * STITCH_SECONDS + borders
+    if plan.resampling is not None:
+        part = pixels / math.prod(plan.shape)
+        stitch += math.prod(grid.shape) * part * plan.quantisation.planes * SHARE_SECONDS
     # The regions read the stitched bands again, with the image's values below them.
     regions = stitch + pixels * (REGION_SECONDS + costs.read) + REPORT_SECONDS
     return Estimate(whole, segment, stitch, regions)

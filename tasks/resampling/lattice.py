@@ -16,6 +16,8 @@ from tasks.tiling.grid import Index
 #: Shares of a lattice pixel in an image's pixel are whole numbers of this: with 16 bits of probability and three
 #: axes every sum is a whole number below 2⁵³, so no order of adding can change it.
 SHARES = 1 << 12
+#: Lines of a slab: fewer would make more of an index than of a file.
+_FEWEST_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,12 @@ def on_lattice_window(
 ) -> tuple[Index, Index] | None:
     """A box of an image as the tiles of its run see it."""
     return window if window is None or resampling is None else resampling.needed(*window)
+
+
+def band_lines(resampling: Resampling, rows: int) -> int:
+    """Lines of the lattice that a band of so many lines of the image takes, for slabs that are read about once."""
+    axis = max(0, len(resampling.shape) - 3)
+    return max(_FEWEST_LINES, math.ceil(rows * resampling.back[axis]))
 
 
 def _by(sizes: tuple[float, ...]) -> str:

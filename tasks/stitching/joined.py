@@ -78,13 +78,9 @@ def shared(
     file: BlockFile, cell: Cell, kind: Kind
 ) -> Iterator[tuple[Slab, tuple[slice, ...], tuple[slice, ...]]]:
     """Slabs of a kind that meet a cell, with the common part in cell and in slab coordinates."""
-    for slab in file.slabs:
-        if slab.kind != kind:
-            continue
+    for slab in file.meeting(kind, cell.low, cell.high):
         low = [max(a, b) for a, b in zip(slab.low, cell.low, strict=True)]
         high = [min(a, b) for a, b in zip(slab.high, cell.high, strict=True)]
-        if any(a >= h for a, h in zip(low, high, strict=True)):
-            continue
         to = tuple(slice(a - c, h - c) for a, h, c in zip(low, high, cell.low, strict=True))
         source = tuple(slice(a - c, h - c) for a, h, c in zip(low, high, slab.low, strict=True))
         yield slab, to, source

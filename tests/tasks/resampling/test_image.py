@@ -90,6 +90,13 @@ def test_a_lattice_is_for_another_known_spacing(card, asked, have, steps) -> Non
     assert (found and found.steps) == (steps and pytest.approx(steps))
 
 
+def test_a_globe_keeps_its_own_pixels(card) -> None:
+    info = spaced(np.zeros((*SHAPE, 1), np.float32), HAVE).info
+    assert resampling_of(replace(info, wraps=(False, False, True)), card, spacing="card") is not None
+    round_ = replace(info, wraps=(False, True, False))
+    assert resampling_of(round_, card, spacing="card") is None
+
+
 def test_pixels_too_large_make_a_run_suspect(make_card) -> None:
     card = make_card(2, ndims=(2,), spacing=(0.6, 0.6))
     coarse, fine = (
