@@ -13,9 +13,9 @@ from tasks.imagery.source import Source
 from tasks.imagery.validity.asked import absolute_rule
 from tasks.imagery.wanted import Reading, Units
 from tasks.planning.amount import parse_bytes
-from tasks.planning.named import resolve_model
+from tasks.planning.named import resolve_model, settled_spacing
 from tasks.planning.outputs import Outputs, Probabilities, Vectors
-from tasks.planning.plan import Parameters
+from tasks.planning.plan import Parameters, Spacing
 from tasks.planning.request import Request
 from tasks.previews.asked import area_parameters, preview_suffix
 from tasks.tiling.weights import Blend
@@ -41,6 +41,7 @@ def make_request(
     precision: str = "auto",
     variants: Variants = "none",
     verify_content: bool = False,
+    spacing: Spacing = "card",
     force: bool = False,
     window: str | None = None,
     aoi: Path | None = None,
@@ -87,6 +88,7 @@ def make_request(
         cpu_fallback=cpu_fallback,
         variants=variants,
         reading=reading,
+        spacing=settled_spacing(spacing, model),
         **area,
     )
     return Request(

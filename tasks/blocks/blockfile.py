@@ -24,6 +24,8 @@ _MAGIC = b"SEGBLK1\n"
 _TRAILER = 8 + 32
 SLAB_BYTES = 4 << 20
 
+Kind = Literal["final", "sums", "shares"]
+
 
 @dataclass(frozen=True)
 class TileFailure:
@@ -49,10 +51,11 @@ class Slab:
 
     Attributes:
         kind: ``final`` holds codes and confidence; ``sums`` holds accumulators and status,
-            to be added to those of the other blocks that touch the box.
+            to be added to those of the other blocks that touch the box; ``shares`` holds finished
+            probabilities and status of a lattice.
     """
 
-    kind: Literal["final", "sums"]
+    kind: Kind
     low: Index
     high: Index
     arrays: dict[str, Array]
@@ -74,17 +77,20 @@ class BlockWriter:
         self._hash.update(data)
         self._at += len(data)
 
-    def add(self, kind: Literal["final", "sums"], low: Index, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def add(
+        self, kind: Kind, low: Index, arrays: dict[str, npt.NDArray[Any]], *, lines: int | None = None
+    ) -> None:
         """Adds one box, cut into slabs along its first axis of more than one pixel.
 
         Args:
             arrays: Spatial axes last; all with the same spatial shape.
+            lines: Most lines of a slab, where its reader takes so few at a time.
         """
         shape = min((a.shape for a in arrays.values()), key=len)
         nd = len(shape)
         cut = next((d for d, n in enumerate(shape) if n > 1), 0)
         row = sum(a.nbytes for a in arrays.values()) // max(1, shape[cut])
-        rows = max(1, SLAB_BYTES // max(1, row))
+        rows = min(max(1, SLAB_BYTES // max(1, row)), lines or shape[cut])
         for start in range(0, shape[cut], rows):
             stop = min(start + rows, shape[cut])
             stored = {}
@@ -144,7 +150,16 @@ class BlockFile:
             index = json.loads(stream.read(length))
         self.slabs = [_slab(s) for s in index["slabs"]]
         self._attached = {name: _array(a) for name, a in index["attached"].items()}
+        self._corners = np.array([(s.low, s.high) for s in self.slabs], np.int64)
         self.failures = [TileFailure(tuple(f["tile"]), f["reason"]) for f in index["failures"]]
+
+    def meeting(self, kind: Kind, low: Index, high: Index) -> list[Slab]:
+        """Slabs of a kind with a pixel in the box ``[low, high)``, in the order of the file."""
+        if not self.slabs:
+            return []
+        first, end = self._corners[:, 0], self._corners[:, 1]
+        met = np.flatnonzero((first < np.array(high)).all(1) & (end > np.array(low)).all(1))
+        return [self.slabs[i] for i in met if self.slabs[i].kind == kind]
 
     def read(self, slab: Slab, name: str) -> npt.NDArray[Any]:
         """One array of a slab, spatial axes last."""

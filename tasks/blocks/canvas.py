@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from tasks.blocks.audit import BlockSeams
 from tasks.blocks.blockfile import BlockWriter, TileFailure
-from tasks.blocks.finishing import finish_cell
+from tasks.blocks.finishing import finish_cell, share_cell
 from tasks.files import atomic_write
 from tasks.planning.plan import Plan
+from tasks.resampling.lattice import band_lines
 from tasks.tiling import kernels
 from tasks.tiling.area import block_tiles, mark_skipped, seen
 from tasks.tiling.blend import add_tile
@@ -38,7 +39,7 @@ class Canvas:
         self._seams = BlockSeams(plan.grid, index, planes=plan.quantisation.planes)
         self._owned = set(plan.grid.block_owned(index))
         self.failures: list[TileFailure] = []
-        self.tiles = block_tiles(plan.grid, index, plan.area)
+        self.tiles = block_tiles(plan.grid, index, plan.tiled_area)
         mark_skipped(
             self._status, self._low, grid=plan.grid, index=index, tiles=self.tiles, code=kernels.NODATA
         )
@@ -107,15 +108,20 @@ class Canvas:
             OutputError: It cannot be written.
         """
         plan = self._plan
+        lines = None if plan.resampling is None else band_lines(plan.resampling, plan.stitch_rows)
         with atomic_write(path) as stream:
             writer = BlockWriter(stream)
-            for cell in plan.grid.cells(*seen(plan.area, self._low, self._high)):
+            for cell in plan.grid.cells(*seen(plan.tiled_area, self._low, self._high)):
                 at = tuple(
                     slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, self._low, strict=True)
                 )
                 sums, status = self._sums[(slice(None), *at)], self._status[at]
                 if len(cell.owners) > 1:
-                    writer.add("sums", cell.low, {"sums": sums, "status": status})
+                    writer.add("sums", cell.low, {"sums": sums, "status": status}, lines=lines)
+                    continue
+                if plan.resampling is not None:
+                    shares = share_cell(plan, cell.low, sums, status)
+                    writer.add("shares", cell.low, {"shares": shares, "status": status}, lines=lines)
                     continue
                 done, confidence = finish_cell(plan, cell.low, sums, status)
                 writer.add("final", cell.low, {"codes": done, "confidence": confidence})

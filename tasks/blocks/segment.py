@@ -100,7 +100,7 @@ def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
             out=inputs[len(held.tiles)],
         )
         hidden = tile_unobserved(source, plan.grid, tile, padding=plan.padding)
-        if not canvas.measured(tile, valid, hidden) or not wanted(plan.grid, tile, plan.roi):
+        if not canvas.measured(tile, valid, hidden) or not wanted(plan.grid, tile, plan.tiled_roi):
             continue
         if is_empty(plan, source, tile):
             canvas.vote(tile, background(plan))

@@ -30,6 +30,8 @@ from tasks.tiling.blend import add_tile, finish
 STATISTICS_SECONDS = 4e-9
 STITCH_SECONDS = 60e-9
 REGION_SECONDS = 130e-9
+#: Of a probability that is brought back from a lattice: read, joined and mixed.
+SHARE_SECONDS = 12e-9
 #: Report, pictures and publishing, whatever the size.
 REPORT_SECONDS = 4.0
 #: A probe goes on measuring batches until it has spent this, or has five.
@@ -142,9 +144,9 @@ def _median(work: Callable[[], object]) -> float:
 def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     """What a run will take at these costs, every tile run that may be in a region of interest."""
     grid = plan.grid
-    pixels = math.prod(grid.shape if plan.area is None else plan.area.shape)
-    tiles = sum(tiles_by_block(grid, plan.area).values())
-    passes = forward_passes(grid, plan.area)
+    pixels = math.prod(plan.shape if plan.area is None else plan.area.shape)
+    tiles = sum(tiles_by_block(grid, plan.tiled_area).values())
+    passes = forward_passes(grid, plan.tiled_area)
     # The model sees tiles of the region alone, where there is one.
     seen = passes if plan.roi is None else passes * plan.region_tiles / max(1, tiles)
     tile = math.prod(grid.tile)
@@ -157,6 +159,9 @@ def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     segment = max(engine, beside / hands) if on_gpu else engine + beside / hands
     whole = math.prod(grid.shape) * (costs.read + STATISTICS_SECONDS * len(plan.card.channels))
     stitch = pixels * STITCH_SECONDS + borders
+    if plan.resampling is not None:
+        part = pixels / math.prod(plan.shape)
+        stitch += math.prod(grid.shape) * part * plan.quantisation.planes * SHARE_SECONDS
     # The regions read the stitched bands again, with the image's values below them.
     regions = stitch + pixels * (REGION_SECONDS + costs.read) + REPORT_SECONDS
     return Estimate(whole, segment, stitch, regions)

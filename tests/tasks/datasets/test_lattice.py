@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from segmodels.bundles.card import Card
 from tasks.datasets.dataset import Dataset
 from tasks.datasets.lattice import LatticePair, open_at, window_of
 from tasks.datasets.open import open_dataset
 from tasks.datasets.positions import find_positions
-from tasks.datasets.resampling import lattice_box, lattice_shape, source_window, steps_to
 from tasks.datasets.sampler import StreamingSampler
 from tasks.datasets.splits import Part
+from tasks.imagery.open import open_image
+from tasks.resampling.choose import resampling_of
+from tasks.resampling.geometry import lattice_box, lattice_shape, source_window, steps_to
+from tasks.resampling.image import resampled
 from tests.tasks.datasets.conftest import save, write_json
 
 SPACING = (3.0, 1.2, 1.2)
@@ -73,6 +78,22 @@ def test_scans_of_one_object_become_one_object(scans: Dataset, tmp_path: Path) -
         assert volume == pytest.approx(4 / 3 * np.pi * 21 * 15 * 12, rel=0.03)
     one, other = (truth for _, truth in found.values())
     assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.93
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_a_run_sees_what_training_sees(
+    scans: Dataset, name: str, make_card: Callable[..., Card], tmp_path: Path
+) -> None:
+    image = open_image(scans.root / f"imagesTr/{name}_0000.nii.gz", scratch=tmp_path)
+    lattice = resampling_of(image.info, make_card(2, ndims=(3,), spacing=SPACING), spacing="card")
+    seen = resampled(image, lattice)
+    item = next(i for i in scans.items if i.id.endswith(name))
+    pair = open_at(scans, item, spacing=SPACING, scratch=tmp_path)
+    assert seen.info.shape == pair.shape != image.info.shape
+    window = (slice(3, 17), slice(0, 40), slice(9, 33))
+    assert seen.read(window).values.tobytes() == pair.pixels(window).values.tobytes()
+    pair.close()
+    seen.close()
 
 
 @pytest.mark.parametrize("name", ITEMS)
