@@ -104,7 +104,7 @@ def test_a_killed_run_is_continued(
     finished = len(list(tmp_path.glob(".segflow/hills/*/blocks/*.blk")))
     done = segflow.run(hills, bundle, tmp_path, *BLOCKS)
     assert done.code == 0, done.error
-    assert done.answer["reused_blocks"] == finished >= 4
+    assert done.answer["reused_blocks"] == finished >= 2
     assert content(done.folder) == content(undisturbed)
     again = segflow.run(hills, bundle, tmp_path)
     assert again.answer["already_done"]
