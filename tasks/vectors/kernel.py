@@ -31,8 +31,6 @@ START, CODE, LABEL, LEFT, RIGHT = range(5)
 #: Rows of ``nodes``, the vertices of open chains: column (twice, plus 1 at a junction), line, the vertex
 #: after it, the other end of its chain (at ends alone), its twin or -1, its place on the stack.
 X, Y, NEXT, MATE, TWIN, PLACE = range(6)
-#: A fault of the tracer itself: a chain that does not close.
-BROKEN = -1
 
 
 @compiled()
@@ -75,7 +73,6 @@ def _runs(codes: npt.NDArray[Any], line: _I32) -> int:
 
 @compiled(boundscheck=False)
 def _label(
-    y: int,
     nx: int,
     before: _I32,
     line: _I32,
@@ -86,7 +83,6 @@ def _label(
     parent: _I32,
     regions: _I32,
     code_of: _I32,
-    first: _I64,
     pixels: _I64,
     sizes: npt.NDArray[np.float64],
     ends: npt.NDArray[np.float64],
@@ -122,7 +118,6 @@ def _label(
             parent[label] = label
             regions[label] = label
             code_of[label] = code
-            first[label] = np.int64(y) * nx + start
             pixels[label] = 0
             sizes[label] = 0.0
         line[LABEL, j] = label
@@ -150,9 +145,9 @@ def _meet(before: _I32, held: int, line: _I32, n: int, full: bool, regions: _I32
 
 @compiled(boundscheck=False)
 def _emit(
-    begin: int, top: int, label: int, nodes: _I32, stack: _I32, vertices: _I32, rings: _I64, state: _I64
+    begin: int, top: int, label: int, nodes: _I32, stack: _I32, vertices: _I32, rings: _I32, enclosed: _I64, state: _I64
 ) -> None:
-    """Writes the ring ``stack[begin:top]``: its vertices, and label, vertices, twice its signed area."""
+    """Writes the ring ``stack[begin:top]``; seen on a screen outer rings go clockwise, holes do not."""
     at = state[VERTICES]
     area = np.int64(0)
     last = stack[top - 1]
@@ -165,14 +160,15 @@ def _emit(
         vertices[at, 0], vertices[at, 1] = nodes[X, node], nodes[Y, node]
         at += 1
     ring = state[RINGS]
-    rings[ring, 0], rings[ring, 1], rings[ring, 2] = label, top - begin, area
+    rings[ring, 0], rings[ring, 1] = label, top - begin if area > 0 else begin - top
+    enclosed[label] += area
     state[RINGS] += 1
     state[VERTICES] = at
 
 
 @compiled(boundscheck=False)
 def _close(
-    node: int, label: int, nodes: _I32, free: _I32, stack: _I32, vertices: _I32, rings: _I64, state: _I64
+    node: int, label: int, nodes: _I32, free: _I32, stack: _I32, vertices: _I32, rings: _I32, enclosed: _I64, state: _I64
 ) -> int:
     """Walks a closed chain, writes its simple rings and gives its vertices back."""
     u, top = node, 0
@@ -182,7 +178,7 @@ def _close(
         if twin >= 0:
             place = nodes[PLACE, twin]
             if 0 <= place < top and stack[place] == twin:
-                _emit(place, top, label, nodes, stack, vertices, rings, state)
+                _emit(place, top, label, nodes, stack, vertices, rings, enclosed, state)
                 top = place + 1
                 loop = True
         if not loop:
@@ -192,7 +188,7 @@ def _close(
         u = nodes[NEXT, u]
         if u == node:
             break
-    _emit(0, top, label, nodes, stack, vertices, rings, state)
+    _emit(0, top, label, nodes, stack, vertices, rings, enclosed, state)
     count = 0
     u = node
     while True:
@@ -220,7 +216,8 @@ def _follow(
     free: _I32,
     stack: _I32,
     vertices: _I32,
-    rings: _I64,
+    rings: _I32,
+    enclosed: _I64,
     state: _I64,
 ) -> None:
     """Takes the boundaries through the vertices between two lines.
@@ -301,7 +298,7 @@ def _follow(
                 nodes[NEXT, head] = v
                 nodes[NEXT, v] = tail
                 if nodes[MATE, head] == tail:
-                    _close(v, label, nodes, free, stack, vertices, rings, state)
+                    _close(v, label, nodes, free, stack, vertices, rings, enclosed, state)
                     made[s] = -1
                 else:
                     start, end = nodes[MATE, head], nodes[MATE, tail]
@@ -343,8 +340,8 @@ def trace_lines(
     parent: _I32,
     regions: _I32,
     code_of: _I32,
-    first: _I64,
     pixels: _I64,
+    enclosed: _I64,
     sizes: npt.NDArray[np.float64],
     ends: npt.NDArray[np.float64],
     code_pixels: _I64,
@@ -352,7 +349,7 @@ def trace_lines(
     free: _I32,
     stack: _I32,
     vertices: _I32,
-    rings: _I64,
+    rings: _I32,
     state: _I64,
 ) -> int:
     """Takes lines of a mask until they end or an array has no room for what one more may need.
@@ -369,14 +366,14 @@ def trace_lines(
         parent: ``(labels,)`` union-find of pieces.
         regions: ``(labels,)`` the same of regions, beyond what ``parent`` joins.
         code_of: ``(labels,)``.
-        first: ``(labels,)`` smallest raster index.
         pixels: ``(labels,)``.
+        enclosed: ``(labels,)`` twice the signed area of closed rings, by the label each was closed under.
         sizes: ``(labels,)`` true sizes.
         ends: ``(lines or 1, columns + 1)`` running sums of the true sizes of a line's pixels.
         code_pixels: By code, of all codes.
         nodes: ``(6, nodes)``, ``free`` a stack of those not in use, ``stack`` room for as many.
         vertices: ``(n, 2)`` receives column (twice, plus 1 at junctions) and line of closed rings.
-        rings: ``(n, 3)`` receives label, vertices and twice the signed area; outer rings are positive.
+        rings: ``(n, 2)`` receives label and number of vertices, negative for a hole.
         state: Counters, see the constants.
 
     Returns:
@@ -398,7 +395,6 @@ def trace_lines(
         if r < rows:
             n = _runs(codes[r], line)
             state[LABELS] = _label(
-                y + r,
                 nx,
                 before,
                 line,
@@ -409,7 +405,6 @@ def trace_lines(
                 parent,
                 regions,
                 code_of,
-                first,
                 pixels,
                 sizes,
                 ends[min(r, ends.shape[0] - 1)],
@@ -420,6 +415,6 @@ def trace_lines(
         else:
             n = 1
             line[START, 0], line[CODE, 0], line[LABEL, 0], line[START, 1] = -1, -1, -1, nx + 1
-        _follow(y + r, nx, before, line, noded, nodes, free, stack, vertices, rings, state)
+        _follow(y + r, nx, before, line, noded, nodes, free, stack, vertices, rings, enclosed, state)
         state[BEFORE] = n
     return rows + int(last)

@@ -13,6 +13,7 @@ from tasks.errors import OutputError
 from tasks.files import writing
 from tasks.vectors import kernel
 
+_I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 _LABELS = 1 << 16
 #: Labels and vertices are numbered in 32 bits.
@@ -39,10 +40,10 @@ class Traced:
     code: _I64
     pixels: _I64
     size: npt.NDArray[np.float64]
-    region: _I64
+    region: _I32
     outer: npt.NDArray[np.bool_]
     offset: _I64
-    length: _I64
+    length: _I32
     file: Path
     code_pixels: _I64
 
@@ -72,13 +73,13 @@ class Tracer:
         self._parent = np.zeros(0, np.int32)
         self._regions = np.zeros(0, np.int32)
         self._code_of = np.zeros(0, np.int32)
-        self._first = np.zeros(0, np.int64)
         self._pixels = np.zeros(0, np.int64)
+        self._enclosed = np.zeros(0, np.int64)
         self._sizes = np.zeros(0)
         self._code_pixels = np.zeros(1 << 16, np.int64)
         self._nodes = np.zeros((6, 0), np.int32)
         self._free = np.zeros(0, np.int32)
-        self._rings: list[_I64] = []
+        self._rings: list[_I32] = []
         self._seen = 0
         self._file = file
         with writing(file):
@@ -115,8 +116,8 @@ class Tracer:
                 self._parent,
                 self._regions,
                 self._code_of,
-                self._first,
                 self._pixels,
+                self._enclosed,
                 self._sizes,
                 ends[done:] if len(ends) > 1 else ends,
                 self._code_pixels,
@@ -143,36 +144,40 @@ class Tracer:
         with writing(self._file):
             self._stream.close()
         n = int(self._state[kernel.LABELS])
-        free = int(self._state[kernel.FREE])
-        if free != self._free.size:
-            raise RuntimeError(f"{self._free.size - free} vertices of {self._file.name} were left open")
-        piece = self._parent[:n].copy()
+        open_ = self._free.size - int(self._state[kernel.FREE])
+        if open_:
+            raise RuntimeError(f"{open_} vertices of {self._file.name} were left open")
+        self._nodes = self._vertices = self._closed = self._stack = np.zeros((0, 2), np.int32)
+        piece, region = self._parent[:n], self._regions[:n]
         _resolve(piece)
-        region = self._regions[:n].copy()
         _merge(region, piece)
+        # Labels are handed out in raster order and the smallest stands for all: its first pixel is theirs.
         roots = np.flatnonzero(region == np.arange(n, dtype=np.int32))
-        # The root is the smallest label, so its first pixel is the region's first.
-        order = roots[np.lexsort((self._first[roots], self._code_of[roots]))]
+        order = roots[np.argsort(self._code_of[roots], kind="stable")]
         rank = np.zeros(n, np.int32)
         rank[order] = np.arange(order.size, dtype=np.int32)
         rank = rank[region]
         pixels = _sums(rank, self._pixels[:n], order.size)
+        _check_areas(_sums(rank, self._enclosed[:n], order.size), pixels)
         size = np.bincount(rank, self._sizes[:n], minlength=order.size)
-        rings = np.concatenate(self._rings) if self._rings else np.zeros((0, 3), np.int64)
+        code = self._code_of[order].astype(np.int64)
+        self._regions = self._pixels = self._enclosed = self._code_of = self._sizes = np.zeros(0, np.int64)
+        rings = np.concatenate(self._rings) if self._rings else np.zeros((0, 2), np.int32)
         self._rings = []
-        label, length, area = rings[:, 0], rings[:, 1], rings[:, 2]
-        offset = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
-        of_piece, of_region = piece[label], rank[label]
-        by = np.lexsort((area < 0, of_piece, of_region))
-        _check_areas(of_region, area, pixels)
+        label, length = piece[rings[:, 0]], np.abs(rings[:, 1])
+        outer = rings[:, 1] > 0
+        # By region, then by piece, the outer ring first.
+        by = np.lexsort((~outer, label, rank[label]))
+        offset = np.cumsum(length, dtype=np.int64)
+        offset -= length
         return Traced(
-            code=self._code_of[order].astype(np.int64),
+            code=code,
             pixels=pixels,
             size=size,
-            region=of_region[by].astype(np.int64),
-            outer=area[by] > 0,
+            region=rank[label[by]],
+            outer=outer[by],
             offset=offset[by],
-            length=length[by].copy(),
+            length=length[by],
             file=self._file,
             code_pixels=self._code_pixels,
         )
@@ -198,7 +203,7 @@ class Tracer:
         size = max(needed, self._parent.size * 3 // 2)
         if size > _MOST:
             raise OutputError(f"{self._file} would take more than {_MOST} labels: the mask is noise, not regions")
-        for name in ("_parent", "_regions", "_code_of", "_first", "_pixels", "_sizes"):
+        for name in ("_parent", "_regions", "_code_of", "_pixels", "_enclosed", "_sizes"):
             old = getattr(self, name)
             new = np.zeros(size, old.dtype)
             new[: old.size] = old
@@ -219,7 +224,7 @@ class Tracer:
         self._nodes, self._free = nodes, free
         self._stack = np.zeros(size, np.int32)
         self._vertices = np.zeros((2 * size, 2), np.int32)
-        self._closed = np.zeros((size, 3), np.int64)
+        self._closed = np.zeros((size, 2), np.int32)
 
 
 def _sums(rank: npt.NDArray[np.int32], values: _I64, count: int) -> _I64:
@@ -229,9 +234,8 @@ def _sums(rank: npt.NDArray[np.int32], values: _I64, count: int) -> _I64:
     return out
 
 
-def _check_areas(region: npt.NDArray[np.int32], area: _I64, pixels: _I64) -> None:
+def _check_areas(enclosed: _I64, pixels: _I64) -> None:
     """What the rings of a region enclose is what its pixels cover, exactly."""
-    enclosed = _sums(region, area, pixels.size)
     wrong = np.flatnonzero(enclosed != 2 * pixels)
     if wrong.size:
         i = int(wrong[0])
