@@ -145,7 +145,15 @@ def _meet(before: _I32, held: int, line: _I32, n: int, full: bool, regions: _I32
 
 @compiled(boundscheck=False)
 def _emit(
-    begin: int, top: int, label: int, nodes: _I32, stack: _I32, vertices: _I32, rings: _I32, enclosed: _I64, state: _I64
+    begin: int,
+    top: int,
+    label: int,
+    nodes: _I32,
+    stack: _I32,
+    vertices: _I32,
+    rings: _I32,
+    enclosed: _I64,
+    state: _I64,
 ) -> None:
     """Writes the ring ``stack[begin:top]``; seen on a screen outer rings go clockwise, holes do not."""
     at = state[VERTICES]
@@ -168,7 +176,15 @@ def _emit(
 
 @compiled(boundscheck=False)
 def _close(
-    node: int, label: int, nodes: _I32, free: _I32, stack: _I32, vertices: _I32, rings: _I32, enclosed: _I64, state: _I64
+    node: int,
+    label: int,
+    nodes: _I32,
+    free: _I32,
+    stack: _I32,
+    vertices: _I32,
+    rings: _I32,
+    enclosed: _I64,
+    state: _I64,
 ) -> int:
     """Walks a closed chain, writes its simple rings and gives its vertices back."""
     u, top = node, 0
@@ -227,7 +243,10 @@ def _follow(
     its first.
     """
     i, j = 0, 0
-    above, below = -1, -1  # chains along the horizontal edge to the left: tail of the upper, head of the lower
+    above, below = (
+        -1,
+        -1,
+    )  # chains along the horizontal edge to the left: tail of the upper, head of the lower
     edge = np.zeros(4, np.bool_)
     made = np.empty(4, np.int32)
     while True:

@@ -24,21 +24,20 @@ class Simplifier:
     """Takes vertices of traced rings away.
 
     Args:
-        tolerance: In the unit of ``step``.
-        step: Height and width of a pixel.
+        tolerance: In pixels.
         width: Columns of the mask.
-        fixed: Borders (by ``borders``) that keep all vertices.
+
+    Attributes:
+        fixed: Borders, by their names, that keep all vertices.
     """
 
-    def __init__(
-        self, tolerance: float, *, step: tuple[float, float], width: int, fixed: _I64 | None = None
-    ) -> None:
-        self._tolerance, self._step, self._width = tolerance, step, width
-        self.fixed = np.zeros(0, np.int64) if fixed is None else fixed
+    def __init__(self, tolerance: float, *, width: int) -> None:
+        self._tolerance, self._width = tolerance, width
+        self.fixed = np.zeros(0, np.int64)
 
     def take(self, vertices: _I32, lengths: _I32) -> tuple[_I32, _I32]:
         """The vertices that stay, ``(n, 2)`` as traced, and how many of each ring."""
-        keep = _keep(vertices, lengths, self._tolerance, *self._step, self._width, self.fixed)
+        keep = _keep(vertices, lengths, self._tolerance, self._width, self.fixed)
         starts = np.concatenate([[0], np.cumsum(lengths.astype(np.int64))[:-1]])
         counts = np.add.reduceat(keep, starts, dtype=np.int32) if lengths.size else lengths
         return vertices[keep], np.asarray(counts, np.int32)
@@ -116,13 +115,13 @@ def _names(v: _I32, lengths: _I32, width: int) -> _I64:
 
 
 @compiled()
-def _distance(v: _I32, p: int, a: int, b: int, dy: float, dx: float) -> float:
+def _distance(v: _I32, p: int, a: int, b: int) -> float:
     """Squared distance of vertex ``p`` from the segment ``a b``, the same from both sides."""
     if _less(v, b, a):
         a, b = b, a
-    ax, ay = (v[a, 0] >> 1) * dx, v[a, 1] * dy
-    ux, uy = (v[b, 0] >> 1) * dx - ax, v[b, 1] * dy - ay
-    wx, wy = (v[p, 0] >> 1) * dx - ax, v[p, 1] * dy - ay
+    ax, ay = float(v[a, 0] >> 1), float(v[a, 1])
+    ux, uy = (v[b, 0] >> 1) - ax, v[b, 1] - ay
+    wx, wy = (v[p, 0] >> 1) - ax, v[p, 1] - ay
     length = ux * ux + uy * uy
     t = 0.0 if length == 0 else min(1.0, max(0.0, (wx * ux + wy * uy) / length))
     wx -= t * ux
@@ -131,13 +130,13 @@ def _distance(v: _I32, p: int, a: int, b: int, dy: float, dx: float) -> float:
 
 
 @compiled()
-def _farthest(v: _I32, begin: int, n: int, first: int, last: int, dy: float, dx: float) -> Any:
+def _farthest(v: _I32, begin: int, n: int, first: int, last: int) -> Any:
     """Of the vertices between two, the one farthest from their segment, the first in raster order of equals."""
     best, most = -1, -1.0
     a, b = begin + first % n, begin + last % n
     for i in range(first + 1, last):
         p = begin + i % n
-        far = _distance(v, p, a, b, dy, dx)
+        far = _distance(v, p, a, b)
         if far > most or (far == most and _less(v, p, begin + best % n)):
             best, most = i, far
     return best, most
@@ -145,7 +144,7 @@ def _farthest(v: _I32, begin: int, n: int, first: int, last: int, dy: float, dx:
 
 @compiled()
 def _thin(
-    v: _I32, begin: int, n: int, first: int, last: int, limit: float, dy: float, dx: float,
+    v: _I32, begin: int, n: int, first: int, last: int, limit: float,
     keep: npt.NDArray[np.bool_], stack: _I64,
 ) -> None:  # fmt: skip
     """Marks what stays between two vertices that stay."""
@@ -154,7 +153,7 @@ def _thin(
     while top:
         top -= 1
         a, b = stack[top, 0], stack[top, 1]
-        best, far = _farthest(v, begin, n, a, b, dy, dx)
+        best, far = _farthest(v, begin, n, a, b)
         if best >= 0 and far > limit:
             keep[begin + best % n] = True
             stack[top, 0], stack[top, 1] = a, best
@@ -163,9 +162,7 @@ def _thin(
 
 
 @compiled()
-def _keep(
-    v: _I32, lengths: _I32, tolerance: float, dy: float, dx: float, width: int, fixed: _I64
-) -> npt.NDArray[np.bool_]:
+def _keep(v: _I32, lengths: _I32, tolerance: float, width: int, fixed: _I64) -> npt.NDArray[np.bool_]:
     """Which vertices stay; of every ring three at least, if it has them."""
     keep = np.zeros(v.shape[0], np.bool_)
     longest = 0
@@ -190,11 +187,11 @@ def _keep(
                     keep[begin + i % n] = True
             elif first % n == last % n:
                 # A loop: the vertex farthest from its one junction stays, so that it has two sides.
-                best, _ = _farthest(v, begin, n, first, last, dy, dx)
+                best, _ = _farthest(v, begin, n, first, last)
                 keep[begin + best % n] = True
-                _thin(v, begin, n, first, best, limit, dy, dx, keep, stack)
-                _thin(v, begin, n, best, last, limit, dy, dx, keep, stack)
+                _thin(v, begin, n, first, best, limit, keep, stack)
+                _thin(v, begin, n, best, last, limit, keep, stack)
             else:
-                _thin(v, begin, n, first, last, limit, dy, dx, keep, stack)
+                _thin(v, begin, n, first, last, limit, keep, stack)
         begin += n
     return keep

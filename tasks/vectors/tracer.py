@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tasks.compiled import compiled
 from tasks.errors import OutputError
 from tasks.files import writing
 from tasks.vectors import kernel
@@ -22,7 +23,7 @@ _MOST = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced mask. Regions are ordered by code, then by first pixel in raster order; their ids are 1, 2, …
+    """A traced mask. Regions are ordered by code, then by first pixel in raster order; ids count from 1.
 
     Attributes:
         code: ``(regions,)``.
@@ -147,7 +148,7 @@ class Tracer:
         open_ = self._free.size - int(self._state[kernel.FREE])
         if open_:
             raise RuntimeError(f"{open_} vertices of {self._file.name} were left open")
-        self._nodes = self._vertices = self._closed = self._stack = np.zeros((0, 2), np.int32)
+        del self._nodes, self._vertices, self._closed, self._stack
         piece, region = self._parent[:n], self._regions[:n]
         _resolve(piece)
         _merge(region, piece)
@@ -159,9 +160,9 @@ class Tracer:
         rank = rank[region]
         pixels = _sums(rank, self._pixels[:n], order.size)
         _check_areas(_sums(rank, self._enclosed[:n], order.size), pixels)
-        size = np.bincount(rank, self._sizes[:n], minlength=order.size)
+        size = np.asarray(np.bincount(rank, self._sizes[:n], minlength=order.size), np.float64)
         code = self._code_of[order].astype(np.int64)
-        self._regions = self._pixels = self._enclosed = self._code_of = self._sizes = np.zeros(0, np.int64)
+        del self._regions, self._pixels, self._enclosed, self._code_of, self._sizes
         rings = np.concatenate(self._rings) if self._rings else np.zeros((0, 2), np.int32)
         self._rings = []
         label, length = piece[rings[:, 0]], np.abs(rings[:, 1])
@@ -202,7 +203,9 @@ class Tracer:
     def _grow_labels(self, needed: int) -> None:
         size = max(needed, self._parent.size * 3 // 2)
         if size > _MOST:
-            raise OutputError(f"{self._file} would take more than {_MOST} labels: the mask is noise, not regions")
+            raise OutputError(
+                f"{self._file} would take more than {_MOST} labels: the mask is noise, not regions"
+            )
         for name in ("_parent", "_regions", "_code_of", "_pixels", "_enclosed", "_sizes"):
             old = getattr(self, name)
             new = np.zeros(size, old.dtype)
@@ -213,7 +216,9 @@ class Tracer:
         """Room for more vertices of open chains; called with an empty buffer of closed ones."""
         have, size = self._free.size, max(needed, self._free.size * 3 // 2)
         if size > _MOST // 2:
-            raise OutputError(f"{self._file} would hold more than {_MOST // 2} vertices of open rings at once")
+            raise OutputError(
+                f"{self._file} would hold more than {_MOST // 2} vertices of open rings at once"
+            )
         nodes = np.zeros((6, size), np.int32)
         nodes[:, :have] = self._nodes
         free = np.zeros(size, np.int32)
@@ -222,7 +227,7 @@ class Tracer:
         free[unused : unused + size - have] = np.arange(have, size, dtype=np.int32)
         self._state[kernel.FREE] = unused + size - have
         self._nodes, self._free = nodes, free
-        self._stack = np.zeros(size, np.int32)
+        self._stack: _I32 = np.zeros(size, np.int32)
         self._vertices = np.zeros((2 * size, 2), np.int32)
         self._closed = np.zeros((size, 2), np.int32)
 
@@ -245,13 +250,13 @@ def _check_areas(enclosed: _I64, pixels: _I64) -> None:
         )
 
 
-@kernel.compiled()
+@compiled()
 def _resolve(parent: npt.NDArray[np.int32]) -> None:
     for i in range(parent.size):
         parent[i] = parent[parent[i]]
 
 
-@kernel.compiled()
+@compiled()
 def _merge(region: npt.NDArray[np.int32], piece: npt.NDArray[np.int32]) -> None:
     """Adds what ``piece`` joins to the sets of ``region``, then gives every label its root."""
     for i in range(region.size):
