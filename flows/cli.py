@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import data, demo, evaluate, gpu_check, label, models, plan, run, train
+from flows.commands import data, demo, evaluate, gpu_check, label, models, plan, polygons, run, train
 
 app = typer.Typer(
     name="segflow",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("label")(label.label)
 app.command("plan")(plan.plan)
+app.command("polygons")(polygons.polygons)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("gpu-check")(gpu_check.gpu_check)

@@ -32,6 +32,7 @@ STAGES = {
     "postprocess": "post-processing the mask",
     "stitch": "stitching the mask",
     "regions": "measuring regions",
+    "vectors": "making polygons",
     "report": "drawing the report",
     "publish": "publishing",
 }

@@ -22,6 +22,7 @@ from tasks.previews.area import check_same_extent, find_area
 from tasks.publishing.digests import input_digest
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
+from tasks.vectors.step import check_vectors
 
 
 def find_done(request: Request) -> dict[str, Any] | None:
@@ -76,7 +77,7 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     """Opens the image of a request, inflating it into its scratch folder if need be.
 
     Raises:
-        InputError: It is refused.
+        InputError: It is refused, or cannot have the outputs that are asked for.
         OutputError: The output folder cannot be written.
     """
     scratch = request.work().scratch
@@ -85,6 +86,11 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     image = open_image(
         request.image, scratch=scratch, wanted=Wanted.by(bundle.card, request.parameters.reading)
     )
+    try:
+        check_vectors(request.outputs, image.info)
+    except SegflowError:
+        image.close()
+        raise
     return coarsened(image, request.parameters.coarsen)
 
 

@@ -39,11 +39,10 @@ def cut_at_meridian(parts: Sequence[Sequence[_Ring]], *, decimals: int) -> list[
         for turn in range(int(np.floor((west + 180) / 360)), int(np.floor((east + 180) / 360)) + 1):
             strip = shapely.box(-180 + 360 * turn, -90, 180 + 360 * turn, 90)
             inside = shapely.intersection(polygon, strip)
-            inside = shapely.set_precision(
-                shapely.transform(inside, lambda p, t=turn: p - [360 * t, 0]), 10.0**-decimals
-            )
-            pieces += [p for p in shapely.get_parts(inside) if p.geom_type == "Polygon" and not p.is_empty]
-    return [_rings(p) for p in pieces]
+            pieces.append(shapely.transform(inside, lambda p, t=turn: p - _turns(360 * t)))
+    # What was led over a pole meets itself where its walk began.
+    whole = shapely.union_all(pieces, grid_size=10.0**-decimals)
+    return [_rings(p) for p in shapely.get_parts(whole) if p.geom_type == "Polygon" and not p.is_empty]
 
 
 def _walk(ring: _Ring) -> _Ring | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def trace(
     codes = tuple(range(1, max(int(mask.max()), 1) + 1))
     tracer = Tracer(mask.shape[1], codes=codes, full=full, wraps=wraps, noded=noded, file=file)
     edges = [0, *sorted(set(cuts) - {0, len(mask)}), len(mask)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         tracer.feed(mask[low:high], last=high == len(mask))
     return tracer.finish()
 

@@ -9,9 +9,9 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tasks.vectors.polygons import polygons, trace
 
 from tasks.vectors.simplify import Simplifier
+from tests.tasks.vectors.polygons import polygons, trace
 
 
 def smooth(seed: int, side: int = 60, classes: int = 3) -> np.ndarray:

@@ -12,10 +12,10 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.tasks.vectors.polygons import polygons, reference, trace
 
 from tasks.regions.scanner import RegionScanner
 from tasks.regions.sizes import VoxelSizes
+from tests.tasks.vectors.polygons import polygons, reference, trace
 
 MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))
@@ -54,7 +54,9 @@ def test_ids_are_those_of_the_region_table(
         mask.shape, channels=0, region_codes=(1, 2), full=full, wraps=wraps, sizes=VoxelSizes(1)
     )
     nothing = np.zeros(mask.shape, np.uint8)
-    scanner.feed((slice(0, mask.shape[0]), slice(0, mask.shape[1])), mask, nothing, nothing[..., np.newaxis][..., :0])
+    scanner.feed(
+        (slice(0, mask.shape[0]), slice(0, mask.shape[1])), mask, nothing, nothing[..., np.newaxis][..., :0]
+    )
     regions = scanner.finish()
     np.testing.assert_array_equal(traced.code[: regions.code.size], regions.code)
     np.testing.assert_array_equal(traced.pixels, regions.pixels)
