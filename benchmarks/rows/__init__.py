@@ -7,7 +7,20 @@ from importlib import import_module
 from benchmarks.harness import Row
 
 #: In the order of the table.
-NAMES = ("run2d", "run3d", "startup", "noop", "memory", "prefect", "dask", "engines", "decoded", "evaluate")
+NAMES = (
+    "run2d",
+    "run3d",
+    "startup",
+    "noop",
+    "memory",
+    "prefect",
+    "dask",
+    "engines",
+    "decoded",
+    "evaluate",
+    "polygons",
+    "written",
+)
 
 
 def load(name: str) -> Row:
