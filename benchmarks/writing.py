@@ -94,9 +94,9 @@ def _digest(kind: str, path: Path) -> str:
         with rasterio.open(path) as file:
             values = file.read(1)
     else:
-        values = np.asarray(nib.load(path).dataobj)
+        values = np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], Path(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))

@@ -85,7 +85,10 @@ def _label(
     code_of: _I32,
     pixels: _I64,
     sizes: npt.NDArray[np.float64],
-    ends: npt.NDArray[np.float64],
+    upper: npt.NDArray[np.float64],
+    lower: npt.NDArray[np.float64],
+    part: float,
+    scale: float,
     code_pixels: _I64,
 ) -> int:
     """Gives the runs of a line their labels; the labels in use afterwards."""
@@ -122,7 +125,8 @@ def _label(
             sizes[label] = 0.0
         line[LABEL, j] = label
         pixels[label] += end - start
-        sizes[label] += ends[end] - ends[start]
+        high, low = upper[end] - upper[start], lower[end] - lower[start]
+        sizes[label] += scale * (high + (low - high) * part)
         if full and corner_a >= 0:
             unite(regions, label, corner_a)
         if full and corner_b >= 0:
@@ -362,7 +366,10 @@ def trace_lines(
     pixels: _I64,
     enclosed: _I64,
     sizes: npt.NDArray[np.float64],
-    ends: npt.NDArray[np.float64],
+    sums: npt.NDArray[np.float64],
+    above: _I64,
+    part: npt.NDArray[np.float64],
+    scale: npt.NDArray[np.float64],
     code_pixels: _I64,
     nodes: _I32,
     free: _I32,
@@ -388,7 +395,8 @@ def trace_lines(
         pixels: ``(labels,)``.
         enclosed: ``(labels,)`` twice the signed area of closed rings, by the label each was closed under.
         sizes: ``(labels,)`` true sizes.
-        ends: ``(lines or 1, columns + 1)`` running sums of the true sizes of a line's pixels.
+        sums: What ``tasks.vectors.sizes.LineSizes`` holds for these lines, as do ``above``, ``part`` and
+            ``scale``.
         code_pixels: By code, of all codes.
         nodes: ``(6, nodes)``, ``free`` a stack of those not in use, ``stack`` room for as many.
         vertices: ``(n, 2)`` receives column (twice, plus 1 at junctions) and line of closed rings.
@@ -426,7 +434,10 @@ def trace_lines(
                 code_of,
                 pixels,
                 sizes,
-                ends[min(r, ends.shape[0] - 1)],
+                sums[above[r]],
+                sums[above[r] + 1],
+                part[r],
+                scale[r],
                 code_pixels,
             )
             if wraps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,29 +13,27 @@ import numpy.typing as npt
 
 from tasks.errors import OutputError
 from tasks.files import fsync_directory, writing
+from tasks.imagery.earth.areas import pixel_areas
 from tasks.imagery.protocol import ImageInfo
-from tasks.planning.outputs import Outputs
-from tasks.regions.sizes import pixel_sizes
+from tasks.planning.outputs import Outputs, Vectors
 from tasks.vectors.files import write_file
 from tasks.vectors.geojson import check_crs
 from tasks.vectors.mask import Meaning, bands
 from tasks.vectors.shapes import Shapes, corners, shapes
 from tasks.vectors.simplify import Simplifier
+from tasks.vectors.sizes import Sizes
 from tasks.vectors.tracer import Traced, Tracer
 from tasks.vectors.wkb import to_wkb
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Lines whose pixel sizes are held at once.
-_LINES = 64
-
 
 def make_polygons(
     mask: Path,
     info: ImageInfo,
     meaning: Meaning,
-    targets: dict[str, Path],
+    targets: Mapping[Vectors, Path],
     *,
     outputs: Outputs,
     table: pa.Table | None = None,
@@ -95,31 +93,19 @@ def trace(mask: Path, info: ImageInfo, meaning: Meaning, *, noded: bool, file: P
         file=file,
     )
     try:
-        sizes = pixel_sizes(info) if measure else None
+        sizes = Sizes(pixel_areas(info), width) if measure and info.grid["crs"] else None
         seen = 0
         for band in bands(mask):
-            step = len(band) if sizes is None else _LINES
+            step = len(band) if sizes is None else sizes.step
             for start in range(0, len(band), step):
                 lines = band[start : start + step]
-                ends = None if sizes is None else _running(sizes, seen, len(lines), width)
+                of = None if sizes is None else sizes.of(seen, len(lines))
                 seen += len(lines)
-                tracer.feed(lines, ends, last=seen == height)
+                tracer.feed(lines, of, last=seen == height)
         return tracer.finish()
     except BaseException:
         tracer.abort()
         raise
-
-
-def _running(sizes: Any, start: int, count: int, width: int) -> npt.NDArray[np.float64]:
-    """Sums of pixel sizes from the left end of each line."""
-    nodes = sizes.lines(start, start + count)
-    at = np.arange(width) / sizes.col_step
-    left = np.minimum(at.astype(int), max(nodes.shape[1] - 2, 0))
-    right = np.minimum(left + 1, nodes.shape[1] - 1)
-    part = at - left if nodes.shape[1] > 1 else 0.0
-    out = np.zeros((count, width + 1))
-    np.cumsum(nodes[:, left] * (1 - part) + nodes[:, right] * part, axis=1, out=out[:, 1:])
-    return out
 
 
 def _own_table(traced: Traced, info: ImageInfo, meaning: Meaning) -> pa.Table:

@@ -10,7 +10,7 @@ from tasks.errors import InputError, OutputError
 from tasks.files import atomic_write
 from tasks.imagery.formats import format_named
 from tasks.imagery.protocol import ImageInfo
-from tasks.planning.outputs import Outputs
+from tasks.planning.outputs import Outputs, Vectors
 from tasks.publishing.publish import RECORD
 from tasks.vectors.files import NAMES
 from tasks.work import WorkFolder
@@ -43,7 +43,7 @@ def check_vectors(outputs: Outputs, info: ImageInfo) -> None:
         check_crs(info)
 
 
-def missing_vectors(outputs: Outputs, record: dict[str, Any]) -> tuple[str, ...]:
+def missing_vectors(outputs: Outputs, record: dict[str, Any]) -> tuple[Vectors, ...]:
     """Formats asked for that a published result does not hold as they are asked for."""
     held = record.get("vectors") or {}
     like = {"simplify": outputs.simplify, "min_size": outputs.min_size}
@@ -112,7 +112,7 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
         stream.write(json.dumps(record, indent=1).encode())
 
 
-def _make(folder: Path, outputs: Outputs, formats: tuple[str, ...], meaning: Meaning) -> dict[str, Any]:
+def _make(folder: Path, outputs: Outputs, formats: tuple[Vectors, ...], meaning: Meaning) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from tasks.vectors.make import make_polygons

@@ -13,6 +13,7 @@ from tasks.compiled import compiled
 from tasks.errors import OutputError
 from tasks.files import writing
 from tasks.vectors import kernel
+from tasks.vectors.sizes import LineSizes, plain_sizes
 
 _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
@@ -88,21 +89,19 @@ class Tracer:
         self._grow_labels(max(_LABELS, width + 1))
         self._grow_nodes(16 * (width + 1))
 
-    def feed(
-        self, codes: npt.NDArray[Any], sizes: npt.NDArray[np.float64] | None = None, *, last: bool
-    ) -> None:
+    def feed(self, codes: npt.NDArray[Any], sizes: LineSizes | None = None, *, last: bool) -> None:
         """Adds the next lines.
 
         Args:
             codes: ``(lines, width)``, uint8 or uint16.
-            sizes: ``(lines or 1, width + 1)`` running sums of the true sizes along a line; pixels by default.
+            sizes: True sizes of their pixels; 1 each by default.
             last: Whether the mask ends with them.
 
         Raises:
             OutputError: The file of vertices cannot be written, or the mask holds more than can be numbered.
         """
         codes = np.ascontiguousarray(codes)
-        ends = np.arange(self._width + 1, dtype=np.float64)[np.newaxis] if sizes is None else sizes
+        sizes = plain_sizes(len(codes), self._width) if sizes is None else sizes
         done, total = 0, len(codes) + int(last)
         while done < total:
             some = kernel.trace_lines(
@@ -120,7 +119,10 @@ class Tracer:
                 self._pixels,
                 self._enclosed,
                 self._sizes,
-                ends[done:] if len(ends) > 1 else ends,
+                sizes.sums,
+                sizes.above[done:],
+                sizes.part[done:],
+                sizes.scale[done:],
                 self._code_pixels,
                 self._nodes,
                 self._free,

@@ -211,3 +211,25 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
         out.write(np.zeros((2, 2, 2), np.float32))
     with pytest.raises(InputError, match="2 bands of float32"):
         polygons(path, tmp_path / "p.gpkg")
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:32614", rasterio.Affine(3000, 0, 300_000, 0, -3000, 5_300_000)),
+        ("EPSG:4326", rasterio.Affine(0.5, 0, 5, 0, -0.5, 50)),
+        ("EPSG:3035", rasterio.Affine(2e4, 5e3, 3e6, 4e3, -2e4, 4e6)),
+    ],
+)
+def test_true_areas_are_the_sums_over_pixels(tmp_path: Path, crs: str, transform: rasterio.Affine) -> None:
+    from tasks.imagery.earth.areas import pixel_areas
+    from tasks.imagery.open import open_image
+
+    mask = blobs(3)
+    path = write_mask(tmp_path / "m.tif", mask, crs=crs, transform=transform)
+    polygons(path, tmp_path / "p.parquet")
+    frame = geopandas.read_parquet(tmp_path / "p.parquet")
+    areas = pixel_areas(open_image(path, scratch=tmp_path).info).at(*np.indices(mask.shape))
+    for code in (1, 2):
+        found = frame.loc[frame["code"] == code, "area_m2"].sum()
+        assert found == pytest.approx(areas[mask == code].sum(), rel=1e-12)
