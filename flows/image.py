@@ -31,6 +31,7 @@ from tasks.work import item_id
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Variants = Literal["none", "flips", "full"]
+Spacing = Literal["card", "native"]
 Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
@@ -89,6 +90,10 @@ def segment_image(
     variants: Annotated[
         Variants, Field(description="Average each tile over its mirror images, or also quarter turns.")
     ] = "none",
+    spacing: Annotated[
+        Spacing,
+        Field(description="The model sees pixels of its card's spacing, or the image's own (native)."),
+    ] = "card",
     force: Annotated[bool, Field(description="Compute again even if this result exists.")] = False,
     window: Annotated[
         str | None, Field(description="Only a box: 100:612,200:712, or world:/wgs84: coordinates.")
@@ -145,6 +150,7 @@ def segment_image(
         engine=engine,
         precision=precision,
         variants=variants,
+        spacing=spacing,
         force=force,
         window=window,
         aoi=aoi,

@@ -12,9 +12,9 @@ from tasks.errors import UsageError
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Units
 from tasks.planning.amount import parse_bytes
-from tasks.planning.named import resolve_model
+from tasks.planning.named import resolve_model, settled_spacing
 from tasks.planning.outputs import Outputs, Probabilities, Vectors
-from tasks.planning.plan import Parameters
+from tasks.planning.plan import Parameters, Spacing
 from tasks.planning.request import Request
 from tasks.previews.asked import area_parameters, preview_suffix
 from tasks.tiling.weights import Blend
@@ -39,6 +39,7 @@ def make_request(
     engine: str = "auto",
     precision: str = "auto",
     variants: Variants = "none",
+    spacing: Spacing = "card",
     force: bool = False,
     window: str | None = None,
     aoi: Path | None = None,
@@ -84,6 +85,7 @@ def make_request(
             layer=layer,
             frame=frame,
         ),
+        spacing=settled_spacing(spacing, model),
         **area,
     )
     return Request(

@@ -101,6 +101,7 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
     first = f"coarse stage {seconds['coarse']}, " if "coarse" in seconds else ""
     out = [
         ("image", f"{j['image']['path']}: {j['image']['is']}"),
+        *([("sampling", j["sampling"]["says"] + f": {_by(j['sampling']['shape'])} pixels")] if j["sampling"] else []),
         ("model", f"{j['model']['name']} {j['model']['version']}"),
         ("engine", f"{j['engine']['library']}, {j['engine']['precision']}, batches of {j['batch']}"),
         ("tile", f"{_by(j['tile'])}, overlap {_by(j['overlap'])} ({_source(j['overlap_from'])}), {j['blend']}"),
@@ -116,7 +117,8 @@ def rows(priced: PricedPlan) -> list[tuple[str, str]]:
         out.insert(
             3, ("fine stage", "at most all of what follows: its tiles are those that touch the region")
         )
-    return out + [("note", n) for n in (*j["notes"], *j["suspicions"])]
+    said = j["sampling"]["says"] if j["sampling"] else None
+    return out + [("note", n) for n in (*j["notes"], *j["suspicions"]) if n != said]
 
 
 def _coarse_words(coarse: PricedPlan) -> str:

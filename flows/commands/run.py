@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Variants = Literal["none", "flips", "full"]
+Spacing = Literal["card", "native"]
 Blend = Literal["gaussian", "hann", "constant", "crop"]
 
 
@@ -101,6 +102,13 @@ def run(
         Variants,
         typer.Option(help="Average each tile over its mirror images, or also quarter turns (full); slower."),
     ] = "none",
+    spacing: Annotated[
+        Spacing,
+        typer.Option(
+            help="Pixels that the model sees: of its card's spacing where the image has another, or the "
+            "image's own (native)."
+        ),
+    ] = "card",
     direct: Annotated[
         bool, typer.Option("--direct", help="Run without Prefect, as plain functions.")
     ] = False,
@@ -195,6 +203,7 @@ def run(
             min_size=min_size,
             probabilities=probabilities,
             private=private,
+            spacing=spacing,
             force=force,
             command=shlex.join(["segflow", *sys.argv[1:]]),
         )

@@ -99,6 +99,18 @@ def load_bundle(path: str | Path) -> Bundle:
     return bundle
 
 
+def read_card(path: str | Path) -> Card:
+    """The card of a bundle, no file of which is checked.
+
+    Args:
+        path: A folder, or the name of a shipped bundle.
+
+    Raises:
+        BundleError: It is missing or cannot be read.
+    """
+    return _read_card(_find(path))
+
+
 def read_golden(bundle: Bundle) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Reads the golden input and its logits.
 

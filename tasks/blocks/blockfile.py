@@ -24,6 +24,8 @@ _MAGIC = b"SEGBLK1\n"
 _TRAILER = 8 + 32
 SLAB_BYTES = 4 << 20
 
+Kind = Literal["final", "sums", "shares"]
+
 
 @dataclass(frozen=True)
 class TileFailure:
@@ -49,10 +51,11 @@ class Slab:
 
     Attributes:
         kind: ``final`` holds codes and confidence; ``sums`` holds accumulators and status,
-            to be added to those of the other blocks that touch the box.
+            to be added to those of the other blocks that touch the box; ``shares`` holds finished
+            probabilities and status of a lattice.
     """
 
-    kind: Literal["final", "sums"]
+    kind: Kind
     low: Index
     high: Index
     arrays: dict[str, Array]
@@ -74,7 +77,7 @@ class BlockWriter:
         self._hash.update(data)
         self._at += len(data)
 
-    def add(self, kind: Literal["final", "sums"], low: Index, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def add(self, kind: Kind, low: Index, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Adds one box, cut into slabs along its first axis of more than one pixel.
 
         Args:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tasks.blocks.audit import BlockSeams
 from tasks.blocks.blockfile import BlockWriter, TileFailure
-from tasks.blocks.finishing import finish_cell
+from tasks.blocks.finishing import finish_cell, share_cell
 from tasks.files import atomic_write
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
@@ -38,7 +38,7 @@ class Canvas:
         self._seams = BlockSeams(plan.grid, index, planes=plan.quantisation.planes)
         self._owned = set(plan.grid.block_owned(index))
         self.failures: list[TileFailure] = []
-        self.tiles = block_tiles(plan.grid, index, plan.area)
+        self.tiles = block_tiles(plan.grid, index, plan.tiled_area)
         mark_skipped(
             self._status, self._low, grid=plan.grid, index=index, tiles=self.tiles, code=kernels.NODATA
         )
@@ -99,13 +99,17 @@ class Canvas:
         plan = self._plan
         with atomic_write(path) as stream:
             writer = BlockWriter(stream)
-            for cell in plan.grid.cells(*seen(plan.area, self._low, self._high)):
+            for cell in plan.grid.cells(*seen(plan.tiled_area, self._low, self._high)):
                 at = tuple(
                     slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, self._low, strict=True)
                 )
                 sums, status = self._sums[(slice(None), *at)], self._status[at]
                 if len(cell.owners) > 1:
                     writer.add("sums", cell.low, {"sums": sums, "status": status})
+                    continue
+                if plan.resampling is not None:
+                    shares = share_cell(plan, cell.low, sums, status)
+                    writer.add("shares", cell.low, {"shares": shares, "status": status})
                     continue
                 done, confidence = finish_cell(plan, cell.low, sums, status)
                 writer.add("final", cell.low, {"codes": done, "confidence": confidence})

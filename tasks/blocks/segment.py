@@ -99,7 +99,7 @@ def _batches(plan: Plan, image: Image, canvas: Canvas) -> Iterator[_Held]:
             normaliser=plan.normaliser,
             out=inputs[len(held.tiles)],
         )
-        if not canvas.measured(tile, valid) or not wanted(plan.grid, tile, plan.roi):
+        if not canvas.measured(tile, valid) or not wanted(plan.grid, tile, plan.tiled_roi):
             continue
         if is_empty(plan, source, tile):
             canvas.vote(tile, background(plan))

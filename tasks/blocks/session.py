@@ -90,7 +90,7 @@ def _session(plan_path: Path, _mtime_ns: int, scratch: Path) -> Session:
     plan = Plan.load(plan_path)
     image = open_planned(plan, scratch=scratch)
     if plan.kept_bytes:
-        windows = block_windows(plan.grid, padding=plan.padding, area=plan.area, region=plan.unread)
+        windows = block_windows(plan.grid, padding=plan.padding, area=plan.tiled_area, region=plan.unread)
         image = SharedImage(image, windows, limit=plan.kept_bytes)
     if image.info.shape != plan.grid.shape:
         raise InputError(f"{plan.image} changed while it was being segmented: run again")

@@ -71,7 +71,7 @@ def attempt_block(work: WorkFolder, number: int, code: Code) -> Attempt:
     deaths = attempts.deaths()
     if is_finished(work.blocks, number):  # the worker died between the file and its answer
         plan = Plan.load(work.plan)
-        tiles = len(block_tiles(plan.grid, plan.grid.block_index(number), plan.area))
+        tiles = len(block_tiles(plan.grid, plan.grid.block_index(number), plan.tiled_area))
         failures = BlockFile(block_path(work.blocks, number)).failures
         return Attempt(BlockOutcome(number, tiles, tuple(failures)), deaths)
     if len(deaths) >= LIMIT:

@@ -78,6 +78,7 @@ def coarse_of(
         precision=precision,
         cpu_fallback=request.parameters.cpu_fallback,
         coarsen=coarsen if coarser else None,
+        spacing="native" if stages.coarse.card.spacing is None else request.parameters.spacing,
         window=None if area is None else _window(area, info, seen, margin=margin, coarsen=coarsen),
     )
     return Coarse(

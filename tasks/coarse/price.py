@@ -27,7 +27,7 @@ def cost_of(plan: Plan, coarse: Coarse) -> CoarseCost:
     located = base_bytes(plan.engine, server=coarse.request.server) + dilating_bytes(
         coarse.margin, coarse.coarsen
     )
-    bitmap = math.prod(coarse.shape) // 8 + math.prod(plan.grid.shape) // 8 + (1 << 16)
+    bitmap = math.prod(coarse.shape) // 8 + math.prod(plan.shape) // 8 + (1 << 16)
     return CoarseCost(
         engine=plan.engine,
         memory=max(plan.peak_memory_bytes, located),
@@ -80,14 +80,16 @@ def with_coarse(plan: Plan, cost: CoarseCost, region: Region | None, *, processe
         processes: Workers of a cluster on this machine.
     """
     own = plan.peak_memory_bytes + kept_memory(cost, engine=plan.engine, processes=processes)
-    own += _LINE_BYTES * plan.stitch_rows * _line(plan.grid.shape)
+    own += _LINE_BYTES * plan.stitch_rows * _line(plan.shape)
     changes: dict[str, Any] = {
         "peak_memory_bytes": max(own, cost.memory),
         "disk_bytes": max(plan.disk_bytes, cost.disk) + cost.bitmap,
     }
     if region is not None:
-        tiles = wanted_count(plan.grid, plan.area, region.area)
-        plan = plan.model_copy(update={"region": region, "region_tiles": tiles})
+        plan = plan.model_copy(update={"region": region})
+        sought = plan.tiled_roi
+        tiles = 0 if sought is None else wanted_count(plan.grid, plan.tiled_area, sought)
+        plan = plan.model_copy(update={"region_tiles": tiles})
         stage = f"coarse stage {region.name}"
         changes |= {
             "notes": (*plan.notes, *_own(f"{stage}: ", region.notes, plan.notes), *found_notes(plan, region)),
@@ -110,7 +112,7 @@ def region_record(plan: Plan) -> dict[str, Any] | None:
         "region_digest": region.area.digest,
         "found_pixels": region.found,
         "pixels": region.pixels,
-        "share": region.pixels / math.prod(plan.grid.shape),
+        "share": region.pixels / math.prod(plan.shape),
         "tiles": plan.region_tiles,
         "tiles_full": plan.grid.tile_count,
         "coarse_tiles": region.tiles,
@@ -137,7 +139,7 @@ def found_notes(plan: Plan, region: Region) -> tuple[str, ...]:
             f"mask is {plan.card.classes[0].name}"
         )
         return tuple(notes)
-    share = region.pixels / math.prod(plan.grid.shape)
+    share = region.pixels / math.prod(plan.shape)
     notes.append(
         f"the coarse stage {region.name} found {' or '.join(region.roi.classes)}; with its margin the region is "
         f"{100 * share:.3g} % of the image, {plan.region_tiles} of {plan.grid.tile_count} tiles are computed, and all else "

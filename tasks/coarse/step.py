@@ -19,7 +19,7 @@ from tasks.planning.plan import Plan
 from tasks.planning.region import Region
 from tasks.postprocess.step import open_finished, remove_flat
 from tasks.stitching.audit import join_seams, seam_suspicions
-from tasks.stitching.stitch import open_stitch
+from tasks.stitching.open import open_stitch
 from tasks.tiling.area import tiles_by_block
 from tasks.work import WorkFolder
 
@@ -38,8 +38,8 @@ def locate_region(work: WorkFolder, coarse: Coarse) -> Region:
         OutputError: The region cannot be written.
     """
     plan = Plan.load(work.plan)
-    failures = open_stitch(plan, work.blocks).failures()
-    tiles = sum(tiles_by_block(plan.grid, plan.area).values())
+    failures = open_stitch(plan, work).failures()
+    tiles = sum(tiles_by_block(plan.grid, plan.tiled_area).values())
     if len(failures) == tiles:
         raise SegflowError(
             f"every tile of the coarse stage {plan.card.name} failed on {plan.image}, the first because: "

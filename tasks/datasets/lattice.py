@@ -13,7 +13,8 @@ import numpy.typing as npt
 from segmodels.normalise import Normaliser
 from tasks.datasets.dataset import IGNORE, Dataset, DatasetItem
 from tasks.datasets.pair import OpenPair, open_item
-from tasks.datasets.resampling import (
+from tasks.imagery.protocol import Pixels, Window
+from tasks.resampling.geometry import (
     Steps,
     lattice_box,
     lattice_shape,
@@ -22,7 +23,6 @@ from tasks.datasets.resampling import (
     source_window,
     steps_to,
 )
-from tasks.imagery.protocol import Pixels, Window
 
 
 class LatticePair:

@@ -17,7 +17,17 @@ import numpy as np
 from segmodels.bundles.card import Card
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.shared import cells_of, shared_bytes
+from tasks.planning.sampled import (
+    lattice_lines_bytes,
+    plane_bytes,
+    sampled_block_bytes,
+    shares_bytes,
+    value_bytes,
+)
 from tasks.planning.statistics import BAND_BYTES
+from tasks.resampling.grid import sampled_info
+from tasks.resampling.image import sampling_bytes
+from tasks.resampling.lattice import Resampling, on_lattice_window
 from tasks.tiling.grid import BlockAxis, Index, TileGrid
 from tasks.tiling.weights import Quantisation
 
@@ -95,16 +105,6 @@ def block_pixel_bytes(info: ImageInfo, quantisation: Quantisation) -> int:
     return 2 * value_bytes(info) + plane_bytes(quantisation) + 8
 
 
-def value_bytes(info: ImageInfo) -> int:
-    """Bytes of all channels of a pixel."""
-    return np.dtype(info.dtype).itemsize * len(info.channels)
-
-
-def plane_bytes(quantisation: Quantisation) -> int:
-    """Bytes of a pixel's sums."""
-    return quantisation.planes * np.dtype(quantisation.dtype).itemsize
-
-
 def block_bytes(
     info: ImageInfo, grid: TileGrid, quantisation: Quantisation, *, batch: int, card: Card
 ) -> int:
@@ -157,12 +157,26 @@ def line_bytes(info: ImageInfo, grid: TileGrid, quantisation: Quantisation) -> i
     return _line(info) * (2 * (4 + sums) + 2 * value_bytes(info))
 
 
+def _lines_bytes(
+    info: ImageInfo, grid: TileGrid, quantisation: Quantisation, rows: int, resampling: Resampling | None
+) -> int:
+    """What the stitch and the regions hold of ``rows`` lines."""
+    if resampling is None:
+        return rows * line_bytes(info, grid, quantisation)
+    return lattice_lines_bytes(info, grid, quantisation, rows, resampling)
+
+
 def stitch_rows(
-    info: ImageInfo, grid: TileGrid, quantisation: Quantisation, *, limit: int = LINES_BYTES
+    info: ImageInfo,
+    grid: TileGrid,
+    quantisation: Quantisation,
+    *,
+    limit: int = LINES_BYTES,
+    resampling: Resampling | None = None,
 ) -> int:
     """Lines that stitch and regions hold at once: a power of two, up to a mask's block of 512."""
     rows = 512
-    while rows > 1 and rows * line_bytes(info, grid, quantisation) > limit:
+    while rows > 1 and _lines_bytes(info, grid, quantisation, rows, resampling) > limit:
         rows //= 2
     return rows
 
@@ -182,6 +196,7 @@ def budget(
     processes: int | None = None,
     window: tuple[Index, Index] | None = None,
     maps: int = 0,
+    resampling: Resampling | None = None,
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -196,12 +211,17 @@ def budget(
             cluster, this process computes.
         window: First pixel and end of a preview's window, which is all that its blocks leave.
         maps: float32 maps of a tile that a classical method holds.
+        resampling: The lattice that the grid lies on; None for the image's own pixels.
     """
-    block = block_bytes(info, grid, quantisation, batch=batch, card=card)
+    seen = info if resampling is None else sampled_info(info, resampling)
+    block = block_bytes(seen, grid, quantisation, batch=batch, card=card)
+    if resampling is not None:
+        block += sampled_block_bytes(info, grid, quantisation)
     # Holes are looked for per class, all in one pass.
     scanners = max(1, sum(step.kind == "fill_holes" for step in card.postprocess))
-    lines = line_bytes(info, grid, quantisation) * min(_rows(info), rows) + scanners * _scanner_bytes(info)
-    statistics = 4 * BAND_BYTES
+    lines = _lines_bytes(info, grid, quantisation, min(_rows(info), rows), resampling)
+    lines += scanners * _scanner_bytes(info)
+    statistics = 4 * BAND_BYTES + (0 if resampling is None else sampling_bytes(info))
     # Blocks that wait for their turn have not read anything yet, so more than the workers hold nothing.
     flying = min(workers, grid.block_count)
     calls = flying if engine in SEVERAL_CALLERS and processes is None else 1
@@ -209,12 +229,15 @@ def budget(
     computing = flying * block + model + kept
     if processes:
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
-    pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
+    shape = grid.shape if resampling is None else resampling.shape
+    pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
     memory = base_bytes(engine, server=server) + max(computing, after)
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.source.parts[0].uri.lower().endswith(".gz") else 0
-    work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
+    lattice = on_lattice_window(window, resampling)
+    finished = mask + pixels if resampling is None else shares_bytes(grid, quantisation, lattice)
+    work = finished + stored_bytes(grid, quantisation, lattice) + inflated
     work += mask if card.postprocess else 0  # its flat copy
     # The flat mask and the published one; those of a raster have overviews.
     return Budget(memory, work + (3 if info.kind == "raster" else 2) * mask, mask, block, model)

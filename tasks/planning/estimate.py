@@ -38,7 +38,7 @@ def estimate_full_seconds(plan: Plan, *, timings: dict[str, float], pace: Pace) 
         return None
     every = sum(_batches(n, plan.batch) for n in tiles_by_block(plan.grid, None).values())
     ended = [(seconds, _batches(tiles, plan.batch)) for seconds, tiles in pace.blocks]
-    larger = math.prod(plan.grid.shape) / math.prod(plan.area.shape)
+    larger = math.prod(plan.shape) / math.prod(plan.area.shape)
     regions = timings.get("regions", 0.0) - pace.scan + pace.scan * larger
     grown = {
         "segment": all_blocks(ended, workers=pace.workers, batches=every),

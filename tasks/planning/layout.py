@@ -28,6 +28,8 @@ from tasks.planning.budget import (
 )
 from tasks.planning.plan import Parameters
 from tasks.planning.tiles import Tiles, choose_tiles
+from tasks.resampling.grid import sampled_info
+from tasks.resampling.lattice import Resampling
 from tasks.tiling.grid import Borders, Index, TileGrid, make_grid
 from tasks.tiling.weights import Blend, Quantisation, choose_quantisation
 
@@ -63,6 +65,7 @@ class Wish:
             cluster, this process computes.
         keep: Tiles and blocks that an unfinished run began with; others would make its files useless.
         maps: float32 maps of a tile that a classical method holds.
+        resampling: The lattice on which the model sees the image; None for the image's own pixels.
     """
 
     parameters: Parameters
@@ -75,6 +78,7 @@ class Wish:
     processes: int | None = None
     keep: TileGrid | None = None
     maps: int = 0
+    resampling: Resampling | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,9 @@ def least_memory(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, di
 
 def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Iterator[Layout]:
     """Every layout worth pricing, the usual one first."""
+    # Tiles and blocks lie on what the model sees, results on the image.
+    asked = info
+    info = info if wish.resampling is None else sampled_info(info, wish.resampling)
     tiles = choose_tiles(card, model_ndim, wish.parameters)
     blend: Blend = wish.parameters.blend or card.blend
     lead = len(info.axes) - model_ndim
@@ -174,10 +181,8 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
             info.shape, tile=tile, overlap=overlap, block=block, wraps=info.wraps, borders=borders
         )
 
-    shape = info.shape
     if wish.window is not None:
-        shape = tuple(h - a for a, h in zip(*wish.window, strict=True))
-    asked = replace(info, shape=shape)
+        asked = replace(asked, shape=tuple(h - a for a, h in zip(*wish.window, strict=True)))
     single = grid_of((1,) * len(tile), "stored")
     quantisation = choose_quantisation(single, blend, classes=len(card.classes))
     # Neither blocks nor workers may change it: it can change the last bits of a network's output.
@@ -201,7 +206,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                     (wanted, 0) if wanted else (0,),
                 )
                 for lines, kept in options:
-                    rows = stitch_rows(asked, grid, quantisation, limit=lines)
+                    rows = stitch_rows(asked, grid, quantisation, limit=lines, resampling=wish.resampling)
                     needs = budget(
                         asked,
                         grid,
@@ -216,6 +221,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                         processes=wish.processes,
                         window=wish.window,
                         maps=wish.maps,
+                        resampling=wish.resampling,
                     )
                     yield Layout(
                         grid, tiles, blend, quantisation, batch, count, rows, needs, tiles.notes, kept=kept

@@ -20,6 +20,8 @@ from tasks.planning.statistics import ChannelHistogram, image_statistics
 from tasks.planning.tiles import blind_tiles
 from tasks.planning.whole import Sampler, check_whole, fit_method, fit_whole
 from tasks.postprocess.decide import check_units
+from tasks.resampling.choose import resampling_of, too_coarse
+from tasks.resampling.image import resampled
 from tasks.tiling.area import Area
 from tasks.tiling.grid import TileGrid
 
@@ -100,14 +102,17 @@ def make_plan(
     check_whole(card, method, parameters)
     window = None if area is None else (area.low, area.high)
     maps = 0 if method is None else method.maps
-    wish = Wish(parameters, block, workers, memory, engine, server, window, processes, keep, maps)
+    resampling = resampling_of(info, card, spacing=parameters.spacing)
+    wish = Wish(parameters, block, workers, memory, engine, server, window, processes, keep, maps, resampling)
     limits = limits_of(wish, folder)
     if method is not None and method.reach == "image":
         layout = fit_whole(info, card, wish, model_ndim=model_ndim, limits=limits)
     else:
         layout = fit(info, card, wish, model_ndim=model_ndim, limits=limits)
-    sampler = Sampler(info) if method is not None and method.needs_sample else None
-    statistics = image_statistics(image, thresholds=_thresholds(card), sampler=sampler)
+    # Of what the model sees, as in its training.
+    seen = resampled(image, resampling)
+    sampler = Sampler(seen.info) if method is not None and method.needs_sample else None
+    statistics = image_statistics(seen, thresholds=_thresholds(card), sampler=sampler)
     if not any(s.valid for s in statistics):
         raise InputError(f"{info.source} has no valid pixel (all nodata or NaN): nothing can be segmented")
     normaliser = make_normaliser(card, statistics)
@@ -120,6 +125,7 @@ def make_plan(
         card=card,
         parameters=parameters,
         grid=layout.grid,
+        resampling=resampling,
         model_ndim=model_ndim,
         padding=card.padding,
         blend=layout.blend,
@@ -140,13 +146,14 @@ def make_plan(
         result_bytes=layout.needs.result,
         notes=(
             *info.notes,
+            *([] if resampling is None else [resampling.say()]),
             *layout.notes,
             *(f"model {card.name}: {text}" for text in card.to_check),
             *_preview_notes(card, area),
         ),
         suspicions=(
             *out_of_range(card, statistics),
-            *other_spacing(card, info),
+            *(other_spacing(card, info) if resampling is None else too_coarse(resampling, card)),
             *blind_tiles(card, layout.tiles.tile),
         ),
     )

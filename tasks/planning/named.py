@@ -10,12 +10,13 @@ from pathlib import Path
 
 import platformdirs
 
-from segmodels.bundles.bundle import CARD, load_bundle
+from segmodels.bundles.bundle import CARD, load_bundle, read_card
 from segmodels.errors import BundleError
 from segmodels.methods.names import CLASSICAL
 from tasks.imagery.formats import format_of
 from tasks.imagery.open import open_image
 from tasks.imagery.source import Named, Source
+from tasks.planning.plan import Spacing
 
 
 def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str:
@@ -46,6 +47,18 @@ def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str
     except (BundleError, OSError):
         load_bundle(folder)  # fine if another process has made it meanwhile
     return str(folder)
+
+
+def settled_spacing(asked: Spacing, model: str) -> Spacing:
+    """``native`` where the model's card names no spacing, so that asking for it makes no other result.
+
+    Args:
+        asked: By the user.
+        model: A bundle's folder or name; one that cannot be read is refused where it is loaded.
+    """
+    with suppress(BundleError):
+        return asked if read_card(model).spacing is not None else "native"
+    return asked
 
 
 def _channels(source: Source) -> int:

@@ -1,4 +1,4 @@
-"""The image of a plan, as its model sees it."""
+"""The image of a plan: as its model sees it, and on the grid of its results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from tasks.imagery.protocol import Image
 from tasks.imagery.views.coarsened import coarsened
 from tasks.imagery.wanted import Wanted
 from tasks.planning.plan import Plan
+from tasks.resampling.image import resampled
 
 
 def open_planned(plan: Plan, *, scratch: Path) -> Image:
-    """Opens a plan's image; of a coarse stage that asks for them, the means of its pixels.
+    """Opens a plan's image as its model sees it: on the run's lattice, where it has one.
+
+    Raises:
+        InputError: It cannot be opened any more.
+    """
+    return resampled(open_native(plan, scratch=scratch), plan.resampling)
+
+
+def open_native(plan: Plan, *, scratch: Path) -> Image:
+    """Opens a plan's image on the grid of its results; of a coarse stage that asks for them, the means of its pixels.
 
     Raises:
         InputError: It cannot be opened any more.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,12 +20,15 @@ from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading
 from tasks.planning.region import Region
 from tasks.planning.statistics import ChannelSummary
+from tasks.resampling.lattice import Resampling, on_lattice
 from tasks.tiling.area import Area
 from tasks.tiling.grid import Index, Padding, TileGrid
 from tasks.tiling.weights import Blend, Quantisation
 
 #: Raised only when the same inputs would give another mask or other figures.
 RESULT_VERSION = 3
+
+Spacing = Literal["card", "native"]
 
 
 class Parameters(BaseModel):
@@ -43,6 +47,7 @@ class Parameters(BaseModel):
             tile; its last bits may differ.
         variants: Mirrored and turned copies of each tile that are averaged.
         reading: How the image is read.
+        spacing: At which the model sees the image: its ``card``'s, or the image's own (``native``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +63,7 @@ class Parameters(BaseModel):
     cpu_fallback: bool = False
     coarsen: tuple[int, ...] | None = None
     reading: Reading = Reading()
+    spacing: Spacing = "native"
 
     @property
     def preview(self) -> bool:
@@ -69,6 +75,8 @@ class Parameters(BaseModel):
         # What a whole image's run does not know leaves its digest as it is.
         unset = {name for name in ("window", "aoi", "coarsen") if getattr(self, name) is None}
         unset |= {"reading"} if self.reading == Reading() else set()
+        # Nor does one on the image's own pixels.
+        unset |= {"spacing"} if self.spacing == "native" else set()
         text = json.dumps(
             {"result_version": RESULT_VERSION, **self.model_dump(exclude=unset)}, sort_keys=True
         )
@@ -87,7 +95,8 @@ class Plan(BaseModel):
         card: The bundle's card.
         parameters: As asked for.
         engine: What runs the model, fixed for every block; with its precision and library.
-        grid: Tiles and blocks over the image's axes.
+        grid: Tiles and blocks over the image's axes; on a lattice where the run has one.
+        resampling: The lattice on which the model sees the image; None for the image's own pixels.
         model_ndim: How many of the last axes the model sees.
         batch: Fixed batch size.
         area: What a preview computes; None for the whole image.
@@ -122,6 +131,7 @@ class Plan(BaseModel):
     precision: str = ""
     library: str = ""
     grid: TileGrid
+    resampling: Resampling | None = None
     model_ndim: int
     padding: Padding
     blend: Blend
@@ -154,8 +164,23 @@ class Plan(BaseModel):
     def bounds(self) -> tuple[Index, Index]:
         """First pixel and end of what the results show: the image, or a preview's window."""
         if self.area is None:
-            return (0,) * len(self.grid.axes), self.grid.shape
+            return (0,) * len(self.shape), self.shape
         return self.area.low, self.area.high
+
+    @property
+    def shape(self) -> Index:
+        """Pixels of the image per axis."""
+        return self.grid.shape if self.resampling is None else self.resampling.shape
+
+    @property
+    def tiled_area(self) -> Area | None:
+        """What a preview computes, as the tiles of its grid see it."""
+        return on_lattice(self.area, self.resampling)
+
+    @property
+    def tiled_roi(self) -> Area | None:
+        """The region of interest, as the tiles of the grid see it."""
+        return on_lattice(self.roi, self.resampling)
 
     @property
     def roi(self) -> Area | None:
@@ -166,7 +191,7 @@ class Plan(BaseModel):
     def unread(self) -> Area | None:
         """A region of interest outside which nothing need be read, since every pixel of the image is valid."""
         whole = all(s.valid == math.prod(self.grid.shape) for s in self.statistics)
-        return self.roi if whole else None
+        return self.tiled_roi if whole else None
 
     def key(self) -> str:
         """Names the work folder: block files are reused only under the same key."""
@@ -179,6 +204,8 @@ class Plan(BaseModel):
             fields |= {"fitted": self.fitted.model_dump(mode="json")}
         if self.area is not None:
             fields |= {"area": self.area.digest}
+        if self.resampling is not None:
+            fields |= {"resampling": asdict(self.resampling)}
         if self.region is not None:
             fields |= {"region": self.region.area.digest}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

@@ -24,13 +24,15 @@ from tasks.coarse.region_of import find_coarse, held_region
 from tasks.imagery.open import describe
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.shared import cells_of
-from tasks.planning.budget import counted_regions, value_bytes
+from tasks.planning.budget import counted_regions
 from tasks.planning.build import build_plan
 from tasks.planning.opened import open_planned
 from tasks.planning.plan import Plan
 from tasks.planning.probe import Costs, Estimate, estimate, probe
 from tasks.planning.region import CoarseCost
 from tasks.planning.request import Request
+from tasks.planning.sampled import value_bytes
+from tasks.resampling.grid import sampled_info
 from tasks.tiling.area import forward_passes, tiles_by_block
 
 
@@ -66,11 +68,12 @@ class PricedPlan:
     def as_json(self) -> dict[str, Any]:
         """JSON-able; sizes in bytes, times in seconds, axes slowest first."""
         p, grid = self.plan, self.plan.grid
-        counts = tiles_by_block(grid, p.area)
+        counts = tiles_by_block(grid, p.tiled_area)
         return {
             "status": "planned",
             "item": p.item,
-            "image": {"path": str(p.image), "shape": list(grid.shape), "is": self.image},
+            "image": {"path": str(p.image), "shape": list(p.shape), "is": self.image},
+            "sampling": None if p.resampling is None else p.resampling.as_json(),
             "model": {"name": p.card.name, "version": p.card.version, "digest": p.bundle_digest},
             "engine": {"name": p.engine, "precision": p.precision, "library": p.library},
             "tile": list(grid.tile),
@@ -80,7 +83,7 @@ class PricedPlan:
             "batch": p.batch,
             "tiles": sum(counts.values()),
             "tiles_skipped": self.tiles_skipped,
-            "forward_passes": forward_passes(grid, p.area),
+            "forward_passes": forward_passes(grid, p.tiled_area),
             "borders": grid.borders,
             "blocks": len(counts),
             "blocks_finished": self.blocks_finished,
@@ -146,7 +149,7 @@ def price_item(request: Request) -> PricedPlan:
         blocks_finished=finished,
         tiles_skipped=0 if whole and plan.card.empty is None else None,
         decoded=decoded_bytes(plan, built.info),
-        source=math.prod(plan.grid.shape) * value_bytes(built.info),
+        source=math.prod(plan.shape) * value_bytes(built.info),
         gpu=gpu,
         costs=costs,
         seconds=estimate(plan, costs, on_gpu=gpu),
@@ -199,6 +202,12 @@ def block_pixels(plan: Plan) -> list[int]:
 
 def decoded_bytes(plan: Plan, info: ImageInfo) -> int:
     """Bytes that reading all blocks decodes: whole storage chunks, each once where blocks share them."""
+    if plan.resampling is not None:
+        info, every = sampled_info(info, plan.resampling), value_bytes(info)
+        # As much of the image as of the lattice, in the file's own values.
+        own = math.prod(plan.shape) * every / (math.prod(info.shape) * value_bytes(info))
+        on_lattice = plan.model_copy(update={"resampling": None, "area": plan.tiled_area})
+        return round(decoded_bytes(on_lattice, info) * own)
     if plan.area is not None:
         cells = cells_of(info)
         windows = block_windows(plan.grid, padding=plan.padding, area=plan.area)

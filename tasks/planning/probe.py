@@ -142,9 +142,9 @@ def _median(work: Callable[[], object]) -> float:
 def estimate(plan: Plan, costs: Costs, *, on_gpu: bool) -> Estimate:
     """What a run will take at these costs, every tile run that may be in a region of interest."""
     grid = plan.grid
-    pixels = math.prod(grid.shape if plan.area is None else plan.area.shape)
-    tiles = sum(tiles_by_block(grid, plan.area).values())
-    passes = forward_passes(grid, plan.area)
+    pixels = math.prod(plan.shape if plan.area is None else plan.area.shape)
+    tiles = sum(tiles_by_block(grid, plan.tiled_area).values())
+    passes = forward_passes(grid, plan.tiled_area)
     # The model sees tiles of the region alone, where there is one.
     seen = passes if plan.roi is None else passes * plan.region_tiles / max(1, tiles)
     tile = math.prod(grid.tile)

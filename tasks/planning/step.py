@@ -54,6 +54,6 @@ def plan_item(request: Request) -> Planned:
     with writing(work.blocks):
         work.blocks.mkdir(parents=True, exist_ok=True)
     plan.write(work.plan)
-    counts = tiles_by_block(plan.grid, plan.area)
+    counts = tiles_by_block(plan.grid, plan.tiled_area)
     todo = tuple(n for n in counts if not is_finished(work.blocks, n))
     return Planned(work, todo, len(counts), sum(counts.values()), built.info, plan.workers)

@@ -53,7 +53,8 @@ def fit_whole(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int, limit
     Raises:
         FitError: It needs more memory or disk than the run may use.
     """
-    tile = tuple(max(1, n) for n in info.shape[-model_ndim:])
+    shape = info.shape if wish.resampling is None else wish.resampling.lattice
+    tile = tuple(max(1, n) for n in shape[-model_ndim:])
     laid = card.model_copy(update={"tile": tile, "overlap": 0.0, "blend": "crop"})
     layout = best_layout(info, laid, wish, model_ndim=model_ndim, limits=limits)
     if layout is not None:

@@ -15,7 +15,8 @@ from tasks.postprocess.flat import FlatMask
 from tasks.postprocess.passes import process
 from tasks.previews.area import open_seen
 from tasks.regions.sizes import pixel_sizes
-from tasks.stitching.stitch import Band, Bands, open_stitch
+from tasks.stitching.open import open_stitch
+from tasks.stitching.stitch import Band, Bands
 from tasks.work import WorkFolder
 
 _MASK = "postprocessed.raw"
@@ -55,7 +56,7 @@ def postprocess_item(work: WorkFolder) -> None:
     with writing(flat.path):
         flat.path.unlink(missing_ok=True)
         first = 0
-        for band in open_stitch(plan, work.blocks).bands():
+        for band in open_stitch(plan, work).bands():
             codes = band.codes.reshape(-1, *flat.slice_shape)
             flat.write(first, codes)
             first += codes.shape[0]
@@ -66,7 +67,7 @@ def postprocess_item(work: WorkFolder) -> None:
 
 def open_finished(plan: Plan, work: WorkFolder) -> Bands:
     """The mask as it is published: stitched, and post-processed where the card asks for it."""
-    stitch = open_stitch(plan, work.blocks)
+    stitch = open_stitch(plan, work)
     return _Replaced(stitch, _flat(plan, work)) if plan.card.postprocess else stitch
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image, ImageInfo, Window
 from tasks.imagery.views.crop import CroppedImage
-from tasks.planning.opened import open_planned
+from tasks.planning.opened import open_native
 from tasks.previews.aoi import locate_aoi
 from tasks.previews.window import locate_window
 from tasks.publishing.publish import RECORD, read_record
@@ -58,5 +58,5 @@ def open_seen(plan: Plan, *, scratch: Path) -> Image:
     Raises:
         InputError: It cannot be opened any more.
     """
-    image = open_planned(plan, scratch=scratch)
+    image = open_native(plan, scratch=scratch)
     return image if plan.area is None else CroppedImage(image, area_window(plan.area))

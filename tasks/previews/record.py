@@ -26,7 +26,7 @@ def preview_record(
     """
     if plan.area is None:
         return None
-    counts = tiles_by_block(plan.grid, plan.area)
+    counts = tiles_by_block(plan.grid, plan.tiled_area)
     pixels = math.prod(plan.area.shape)
     seconds = estimate_full_seconds(plan, timings=timings, pace=pace)
     window = area_window(plan.area)

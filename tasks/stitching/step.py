@@ -13,7 +13,8 @@ from tasks.planning.plan import RESULT_VERSION, Plan
 from tasks.postprocess.step import open_finished
 from tasks.previews.area import open_seen
 from tasks.stitching.audit import SeamAudit, join_seams
-from tasks.stitching.stitch import open_stitch, write_mask
+from tasks.stitching.open import open_stitch
+from tasks.stitching.stitch import write_mask
 from tasks.tiling.area import tiles_by_block
 from tasks.tiling.roi import wanted
 from tasks.work import WorkFolder
@@ -54,7 +55,7 @@ def stitch_item(work: WorkFolder) -> Stitched:
     plan = Plan.load(work.plan)
     image = open_seen(plan, scratch=work.scratch)
     try:
-        stitch = open_stitch(plan, work.blocks)
+        stitch = open_stitch(plan, work)
         failures = stitch.failures()
         if _all_failed(plan, failures):
             raise SegflowError(f"every tile of {plan.image} failed, the first because: {failures[0].reason}")
@@ -75,8 +76,8 @@ def stitch_item(work: WorkFolder) -> Stitched:
 def _all_failed(plan: Plan, failures: list[TileFailure]) -> bool:
     """Whether not one tile was predicted that the model had to see."""
     if plan.roi is None:
-        return len(failures) == sum(tiles_by_block(plan.grid, plan.area).values())
-    seen = sum(wanted(plan.grid, f.tile, plan.roi) for f in failures)
+        return len(failures) == sum(tiles_by_block(plan.grid, plan.tiled_area).values())
+    seen = sum(wanted(plan.grid, f.tile, plan.tiled_roi) for f in failures)
     return 0 < seen == plan.region_tiles
 
 

@@ -22,9 +22,9 @@ from segmodels.training.scoring import Run, compiled, predict_window
 from tasks.datasets.dataset import IGNORE, Dataset, DatasetItem
 from tasks.datasets.lattice import LatticePair, Opened, at_spacing
 from tasks.datasets.pair import open_item
-from tasks.datasets.resampling import linear, source_window
 from tasks.datasets.splits import Part, overlap
 from tasks.imagery.protocol import Window
+from tasks.resampling.geometry import linear, source_window
 from tasks.training.items import group_of
 from tasks.training.tiles import positions_of
 

@@ -54,7 +54,7 @@ def segment_all(
 ) -> None:
     """Every block of a plan, but some."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in order([n for n in tiles_by_block(plan.grid, plan.area) if n not in without]):
+    for number in order([n for n in tiles_by_block(plan.grid, plan.tiled_area) if n not in without]):
         segment_block(plan, number, image=image, engine=engine, directory=folder)
 
 

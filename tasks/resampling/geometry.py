@@ -65,7 +65,7 @@ def source_window(window: Window, shape: Sequence[int], steps: Steps) -> Window:
         if step == 1:
             found.append(cut)
             continue
-        at = _centres(cut, size, step)
+        at = centres(cut, size, step)
         found.append(slice(math.floor(at[0]), min(math.floor(at[-1]) + 2, size)))
     return tuple(found)
 
@@ -90,7 +90,7 @@ def linear(
         if step == 1:
             values = values[(slice(None),) * axis + (_inside(cut, have),)]
             continue
-        at = _centres(cut, size, step) - have.start
+        at = centres(cut, size, step) - have.start
         below = np.floor(at).astype(int)
         above = np.minimum(below + 1, values.shape[axis] - 1)
         share = (at - below).astype(values.dtype)
@@ -108,7 +108,7 @@ def nearest(
         if step == 1:
             values = values[(slice(None),) * axis + (_inside(cut, have),)]
         else:
-            at = _centres(cut, size, step) - have.start
+            at = centres(cut, size, step) - have.start
             values = np.take(values, np.floor(at + 0.5 + _NOISE).astype(int), axis)
     return values
 
@@ -133,6 +133,9 @@ def resample(
         dtype: In which is computed, and of what comes out.
     """
     values = pixels.values.astype(dtype)
+    unobserved = None
+    if pixels.unobserved is not None:
+        unobserved = nearest(pixels.unobserved, window, shape, steps, source).astype(bool)
     if pixels.valid.all():
         out = linear(values, window, shape, steps, source)
         return Pixels(out, np.ones(out.shape[:-1], bool))
@@ -142,7 +145,7 @@ def resample(
     share = linear(pixels.valid.astype(dtype), window, shape, steps, source)
     valid = nearest(pixels.valid, window, shape, steps, source).astype(bool)
     out = np.where(valid[..., None], total / np.where(valid, share, 1)[..., None], 0)
-    return Pixels(out.astype(dtype, copy=False), valid)
+    return Pixels(out.astype(dtype, copy=False), valid, unobserved)
 
 
 def _first(size: int, step: float) -> int:
@@ -150,7 +153,8 @@ def _first(size: int, step: float) -> int:
     return size if step == 1 else math.ceil(size / step - 0.5 - _NOISE)
 
 
-def _centres(cut: slice, size: int, step: float) -> npt.NDArray[np.float64]:
+def centres(cut: slice, size: int, step: float) -> npt.NDArray[np.float64]:
+    """Where the centres of lattice pixels lie along an axis, in pixels of the item; inside its outermost centres."""
     return np.clip((np.arange(cut.start, cut.stop) + 0.5) * step - 0.5, 0, size - 1)
 
 

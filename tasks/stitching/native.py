@@ -1,0 +1,180 @@
+"""The blocks of a run on a lattice, joined and brought back to the image's own pixels before a class is chosen.
+
+A band of the image needs a few lines of the lattice: their probabilities are read from the blocks' files, those of
+cells that several blocks touch are made of the sum of their integers, and one formula gives each pixel of the image
+its class. What two bands need in common is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.blocks.blockfile import TileFailure
+from tasks.blocks.finishing import share_cell
+from tasks.codes import codes_of
+from tasks.errors import InputError
+from tasks.imagery.protocol import Image
+from tasks.imagery.views.tolerant import readable_parts
+from tasks.planning.plan import Plan
+from tasks.resampling.lattice import Resampling
+from tasks.resampling.shares import classify
+from tasks.stitching.joined import JoinedBlocks, shared
+from tasks.stitching.stitch import Band, band_boxes, finished_band
+from tasks.tiling.grid import Index
+from tasks.tiling.kernels import FAILED, NODATA, PREDICTED, UNOBSERVED
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Probabilities of a box of the lattice.
+
+    Attributes:
+        low: Its first pixel.
+        high: Its end.
+        shares: ``(planes, *box)``.
+        status: ``(*box)``.
+    """
+
+    low: Index
+    high: Index
+    shares: npt.NDArray[Any]
+    status: npt.NDArray[np.uint8]
+
+
+class NativeStitch:
+    """The blocks of a run on a lattice, joined on the image's own pixels.
+
+    Args:
+        plan: The run's plan, with a lattice.
+        directory: Folder of block files. A block without a file counts as failed.
+        rows: Lines of the image per band.
+        image: Opens the image itself, whose own pixels without data have none in the mask either.
+    """
+
+    def __init__(self, plan: Plan, directory: Path, *, rows: int, image: Callable[[], Image]) -> None:
+        assert plan.resampling is not None
+        self._plan = plan
+        self._resampling: Resampling = plan.resampling
+        self._rows = rows
+        self._image = image
+        self._blocks = JoinedBlocks(plan, directory)
+        self._held: _Lines | None = None
+
+    def bands(self) -> Iterator[Band]:
+        """Every band, in raster order.
+
+        Raises:
+            InputError: The image cannot be opened any more.
+        """
+        image = self._image()
+        try:
+            for low, high in band_boxes(self._plan, rows=self._rows):
+                self._held = self._lines(*self._resampling.needed(low, high))
+                yield self._band(low, high, self._held, own_status(image, low, high))
+        finally:
+            self._held = None
+            image.close()
+
+    def failures(self) -> list[TileFailure]:
+        """See :class:`tasks.stitching.stitch.Stitching`."""
+        return self._blocks.failures()
+
+    def _band(self, low: Index, high: Index, lines: _Lines, own: npt.NDArray[np.uint8]) -> Band:
+        known = codes_of(self._plan.card)
+        codes = np.empty(own.shape, known.dtype)
+        confidence = np.empty(own.shape, np.uint8)
+        z, y, x = self._places(low, high, lines.low)
+        # A band holds one entry of the axes before the last three.
+        volume, box = (1, *own.shape)[-3:], (1, *lines.status.shape)[-3:]
+        classify(
+            lines.shares.reshape(-1, *box),
+            lines.status.reshape(box),
+            z,
+            y,
+            x,
+            own.reshape(volume),
+            np.array(known.classes, np.uint16),
+            known.of_status(),
+            codes.reshape(volume),
+            confidence.reshape(volume),
+        )
+        return finished_band(self._plan, low, high, codes, confidence)
+
+    def _places(
+        self, low: Index, high: Index, first: Index
+    ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Along ``z, y, x``: where pixels of a band lie in lines of the lattice."""
+        found = []
+        for d in range(max(0, len(low) - 3), len(low)):
+            before, share = self._resampling.places(d, low[d], high[d])
+            found.append((before - first[d], share))
+        line = np.zeros(1, np.int64)
+        return [(line, line)] * (3 - len(found)) + found
+
+    def _lines(self, low: Index, high: Index) -> _Lines:
+        """A box of the lattice; what the last band had of it is not read again."""
+        held, self._held = self._held, None
+        q = self._plan.quantisation
+        shape = [h - a for a, h in zip(low, high, strict=True)]
+        cut = max(0, len(low) - 3)
+        start = low[cut]
+        kept: tuple[npt.NDArray[Any], npt.NDArray[np.uint8]] | None = None
+        lead = (slice(None),) * cut
+        if held is not None and held.low[:cut] == low[:cut] and low[cut] < held.high[cut] <= high[cut]:
+            part = (*lead, slice(low[cut] - held.low[cut], None))
+            kept = held.shares[(slice(None), *part)].copy(), held.status[part].copy()
+            start = held.high[cut]
+        del held  # gone before the next ones are there
+        shares = np.empty((q.planes, *shape), np.int16 if q.planes == 1 else np.uint16)
+        status = np.empty(shape, np.uint8)
+        if kept is not None:
+            part = (*lead, slice(0, start - low[cut]))
+            shares[(slice(None), *part)], status[part] = kept
+        rest = (*low[:cut], start, *low[cut + 1 :])
+        at = (*lead, slice(start - low[cut], None))
+        self._read(rest, high, shares[(slice(None), *at)], status[at])
+        return _Lines(low, high, shares, status)
+
+    def _read(self, low: Index, high: Index, shares: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> None:
+        """Fills a box of the lattice from the blocks' files."""
+        used: set[int] = set()
+        for cell in self._plan.grid.cells(low, high):
+            at = tuple(slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, low, strict=True))
+            owners = self._blocks.owners(cell)
+            used.update(owners)
+            if len(owners) > 1:
+                sums, found = self._blocks.sums(cell, owners)
+                shares[(slice(None), *at)] = share_cell(self._plan, cell.low, sums, found)
+                status[at] = found
+                continue
+            file = self._blocks.file(owners[0])
+            if file is None:
+                shares[(slice(None), *at)] = 0
+                status[at] = FAILED
+                continue
+            for slab, to, source in shared(file, cell, "shares"):
+                shares[(slice(None), *at)][(slice(None), *to)] = file.read(slab, "shares")[
+                    (slice(None), *source)
+                ]
+                status[at][to] = file.read(slab, "status")[source]
+        if used:
+            self._blocks.keep(used)
+
+
+def own_status(image: Image, low: Index, high: Index) -> npt.NDArray[np.uint8]:
+    """What an image itself says of a box: pixels with data, without, hidden, and those that cannot be read (*failed*)."""
+    status = np.full([h - a for a, h in zip(low, high, strict=True)], FAILED, np.uint8)
+    errors: list[InputError] = []
+    window = tuple(slice(a, h) for a, h in zip(low, high, strict=True))
+    for part, pixels in readable_parts(image, window, errors):
+        at = tuple(slice(p.start - a, p.stop - a) for p, a in zip(part, low, strict=True))
+        status[at] = np.where(pixels.valid, PREDICTED, NODATA)
+        if pixels.unobserved is not None:
+            status[at][pixels.unobserved] = UNOBSERVED
+    return status
