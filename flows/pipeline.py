@@ -116,6 +116,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
     from tasks.planning.plan import Plan
     from tasks.planning.step import plan_item
     from tasks.postprocess.step import postprocess_item
+    from tasks.probabilities.step import probabilities_item
     from tasks.publishing.record import build_record
     from tasks.publishing.step import publish_item
     from tasks.regions.step import measure_item
@@ -174,7 +175,10 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 stitched = runner.call(stitch_item, work)
             with stage("regions"):
                 scan = measured.result()
-        vectors = None
+        vectors = probabilities = None
+        if plan.probabilities != "none":
+            with stage("probabilities"):
+                probabilities = runner.call(probabilities_item, work)
         if request.outputs.vectors:
             with stage("vectors"):
                 vectors = runner.call(vectorise_item, work, request.outputs)
@@ -193,6 +197,8 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
             )
             if vectors is not None:
                 record["vectors"] = vectors
+            if probabilities is not None:
+                record["probabilities"] = probabilities
             runner.call(report_item, work, record)
         progress.stage("publish")
         record["timings"]["report"] = round(timings["report"], 3)

@@ -33,6 +33,7 @@ STAGES = {
     "stitch": "stitching the mask",
     "regions": "measuring regions",
     "vectors": "making polygons",
+    "probabilities": "writing probabilities",
     "report": "drawing the report",
     "publish": "publishing",
 }

@@ -19,6 +19,7 @@ from tasks.planning.tiles import tile_sizes
 from tasks.planning.whole import check_whole, method_of
 from tasks.postprocess.decide import check_units
 from tasks.previews.area import check_same_extent, find_area
+from tasks.probabilities.step import check_probabilities
 from tasks.publishing.digests import input_digest
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
@@ -40,12 +41,16 @@ def find_done(request: Request) -> dict[str, Any] | None:
     final = request.work().final
     check_item_free(request.work(), image=request.image, digest=digest)
     check_same_extent(request, final)
-    return is_done(
+    record = is_done(
         final,
         image_digest=digest,
         bundle_digest=bundle.digest,
         parameters_digest=request.parameters.digest(),
     )
+    asked = request.outputs.probabilities
+    if record is not None and asked not in ("none", (record.get("probabilities") or {}).get("dtype")):
+        return None  # the blocks that knew them are gone
+    return record
 
 
 def preflight(request: Request) -> None:
@@ -88,6 +93,7 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     )
     try:
         check_vectors(request.outputs, image.info)
+        check_probabilities(request.outputs, image.info)
     except SegflowError:
         image.close()
         raise

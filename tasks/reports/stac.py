@@ -262,7 +262,7 @@ def _probability_fields(record: dict[str, Any]) -> dict[str, Any]:
     held = record["probabilities"]
     scale = {"raster:scale": 1 / 254} if held["dtype"] == "uint8" else {}
     return {
-        "data_type": held["dtype"],
+        "data_type": "uint8" if held["dtype"] == "uint8" else "float32",
         "nodata": 255 if held["dtype"] == "uint8" else "nan",
         "bands": [{"name": name, "description": f"probability of {name}", **scale} for name in held["bands"]],
     }

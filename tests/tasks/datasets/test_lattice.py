@@ -12,9 +12,9 @@ from tasks.datasets.dataset import Dataset
 from tasks.datasets.lattice import LatticePair, open_at, window_of
 from tasks.datasets.open import open_dataset
 from tasks.datasets.positions import find_positions
-from tasks.resampling.geometry import lattice_box, lattice_shape, source_window, steps_to
 from tasks.datasets.sampler import StreamingSampler
 from tasks.datasets.splits import Part
+from tasks.resampling.geometry import lattice_box, lattice_shape, source_window, steps_to
 from tests.tasks.datasets.conftest import save, write_json
 
 SPACING = (3.0, 1.2, 1.2)
