@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import data, demo, evaluate, gpu_check, label, models, plan, polygons, run, train
+from flows.commands import (
+    catalogue,
+    data,
+    demo,
+    evaluate,
+    gpu_check,
+    label,
+    models,
+    plan,
+    polygons,
+    run,
+    train,
+)
 
 app = typer.Typer(
     name="segflow",
@@ -21,6 +33,8 @@ app.command("run")(run.run)
 app.command("label")(label.label)
 app.command("plan")(plan.plan)
 app.command("polygons")(polygons.polygons)
+app.command("stac-collection")(catalogue.stac_collection)
+app.command("bids-derivatives")(catalogue.bids_derivatives)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("gpu-check")(gpu_check.gpu_check)

@@ -14,6 +14,7 @@ from tasks.regions.step import SUMMARY
 from tasks.reports.bids import write_bids
 from tasks.reports.gis import write_gis
 from tasks.reports.html import write_report
+from tasks.reports.labels import write_labels
 from tasks.reports.stac import write_stac
 from tasks.work import WorkFolder
 
@@ -38,5 +39,7 @@ def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
                 write_stac(folder, record=record, summary=summary, image_info=image.info)
             else:
                 write_bids(folder, record=record, summary=summary)
+            if (folder / "mask.nii.gz").is_file():
+                write_labels(folder, record=record, summary=summary)
     finally:
         image.close()
