@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import batch, data, demo, evaluate, gpu_check, label, models, plan, run, train
+from flows.commands import (
+    batch,
+    catalogue,
+    data,
+    demo,
+    evaluate,
+    gpu_check,
+    label,
+    models,
+    plan,
+    polygons,
+    run,
+    train,
+)
 
 app = typer.Typer(
     name="segflow",
@@ -22,6 +35,9 @@ app.command("label")(label.label)
 app.command("plan")(plan.plan)
 app.command("batch")(batch.batch)
 app.command("items")(batch.items)
+app.command("polygons")(polygons.polygons)
+app.command("stac-collection")(catalogue.stac_collection)
+app.command("bids-derivatives")(catalogue.bids_derivatives)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("gpu-check")(gpu_check.gpu_check)

@@ -16,6 +16,7 @@ from tasks.planning.preflight import find_done
 from tasks.planning.request import Request
 from tasks.publishing.leftovers import leftovers, remove_leftovers
 from tasks.publishing.ownership import owned
+from tasks.vectors.step import missing_vectors
 
 if TYPE_CHECKING:
     from flows.runner import Runner
@@ -79,18 +80,23 @@ def already_done(request: Request) -> RunResult | None:
     """
     begin = time.perf_counter()
     record = find_done(request)  # asked even with --force: it refuses another input's item
-    if record is None or request.force:
+    if record is None or request.force or missing_vectors(request.outputs, record):
         return None
     left = leftovers(request.work(), record)
     if left:
         with suppress(OwnedError), owned(request.work().root, item=request.item):
             remove_leftovers(left)
+    return _result_of(record, request, begin, already_done=True)
+
+
+def _result_of(record: dict[str, Any], request: Request, begin: float, *, already_done: bool) -> RunResult:
+    """What a published record says."""
     return RunResult(
         status=record["status"],
         item=request.item,
         out=request.work().final,
         seconds=round(time.perf_counter() - begin, 3),
-        already_done=True,
+        already_done=already_done,
         blocks=record["blocks"]["total"],
         reused_blocks=record["blocks"]["total"],
         failed_tiles=record["failed_tile_count"],
@@ -110,11 +116,13 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
     from tasks.planning.plan import Plan
     from tasks.planning.step import plan_item
     from tasks.postprocess.step import postprocess_item
+    from tasks.probabilities.step import probabilities_item
     from tasks.publishing.record import build_record
     from tasks.publishing.step import publish_item
     from tasks.regions.step import measure_item
     from tasks.reports.step import report_item
     from tasks.stitching.step import empty_result, stitch_item
+    from tasks.vectors.step import add_vectors, vectorise_item
 
     begin, started = time.perf_counter(), datetime.now(UTC)
     timings: dict[str, float] = {}
@@ -133,6 +141,13 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         done = already_done(request)  # another run may have ended in the meantime
         if done is not None:
             return done
+        record = None if request.force else find_done(request)
+        if record is not None:
+            # Only polygons are wanting, which the published mask gives.
+            with stage("vectors"):
+                record = runner.call(add_vectors, request.work(), request.outputs, record)
+            progress.published(request.work().final, record)
+            return _result_of(record, request, begin, already_done=False)
         coarse = coarse_stage(request)
         if coarse is not None:
             with stage("coarse"):
@@ -160,6 +175,13 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 stitched = runner.call(stitch_item, work)
             with stage("regions"):
                 scan = measured.result()
+        vectors = probabilities = None
+        if plan.probabilities != "none":
+            with stage("probabilities"):
+                probabilities = runner.call(probabilities_item, work)
+        if request.outputs.vectors:
+            with stage("vectors"):
+                vectors = runner.call(vectorise_item, work, request.outputs)
         with stage("report"):
             record = build_record(
                 request,
@@ -173,6 +195,10 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 finished=datetime.now(UTC),
                 pace=Pace(tuple(ended), workers=plan.workers, scan=scan),
             )
+            if vectors is not None:
+                record["vectors"] = vectors
+            if probabilities is not None:
+                record["probabilities"] = probabilities
             runner.call(report_item, work, record)
         progress.stage("publish")
         record["timings"]["report"] = round(timings["report"], 3)

@@ -32,6 +32,8 @@ STAGES = {
     "postprocess": "post-processing the mask",
     "stitch": "stitching the mask",
     "regions": "measuring regions",
+    "vectors": "making polygons",
+    "probabilities": "writing probabilities",
     "report": "drawing the report",
     "publish": "publishing",
 }

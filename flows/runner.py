@@ -12,10 +12,12 @@ from tasks.blocks.segment import BlockOutcome
 from tasks.coarse.step import locate_region
 from tasks.planning.step import Planned, plan_item
 from tasks.postprocess.step import postprocess_item
+from tasks.probabilities.step import probabilities_item
 from tasks.publishing.step import publish_item
 from tasks.regions.step import measure_item
 from tasks.reports.step import report_item
 from tasks.stitching.step import stitch_item
+from tasks.vectors.step import add_vectors, vectorise_item
 
 #: Threads that wait for blocks, if ever so many are in flight; they are made when needed.
 MOST_IN_FLIGHT = 256
@@ -180,10 +182,12 @@ def _faces(place: Place) -> dict[Callable[..., Any], Any]:
     from tasks.coarse.task import locate_region_task
     from tasks.planning.task import plan_item_task
     from tasks.postprocess.task import postprocess_item_task
+    from tasks.probabilities.task import probabilities_item_task
     from tasks.publishing.task import publish_item_task
     from tasks.regions.task import measure_item_task
     from tasks.reports.task import report_item_task
     from tasks.stitching.task import stitch_item_task
+    from tasks.vectors.task import add_vectors_task, vectorise_item_task
 
     return {
         plan_item: plan_item_task(place.plan),
@@ -191,6 +195,9 @@ def _faces(place: Place) -> dict[Callable[..., Any], Any]:
         postprocess_item: postprocess_item_task,
         stitch_item: stitch_item_task,
         measure_item: measure_item_task,
+        vectorise_item: vectorise_item_task,
+        probabilities_item: probabilities_item_task,
+        add_vectors: add_vectors_task,
         report_item: report_item_task,
         publish_item: publish_item_task,
     }

@@ -19,6 +19,8 @@ NAMES = (
     "decoded",
     "inflate",
     "evaluate",
+    "polygons",
+    "written",
 )
 
 

@@ -125,5 +125,8 @@ class Canvas:
                     continue
                 done, confidence = finish_cell(plan, cell.low, sums, status)
                 writer.add("final", cell.low, {"codes": done, "confidence": confidence})
+                if plan.keeps_shares:
+                    shares = share_cell(plan, cell.low, sums, status)
+                    writer.add("shares", cell.low, {"shares": shares, "status": status})
             writer.attach(self._seams.arrays())
             writer.close(failures=self.failures)

@@ -12,6 +12,7 @@ from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.coarsened import coarsen_info
 from tasks.imagery.volume.orientation import native_box
 from tasks.planning.make import check_match
+from tasks.planning.outputs import Outputs
 from tasks.planning.plan import Parameters
 from tasks.planning.request import Request
 from tasks.tiling.area import Area
@@ -81,7 +82,9 @@ def coarse_of(
         window=None if area is None else _window(area, info, seen, margin=margin, coarsen=coarsen),
     )
     return Coarse(
-        request=replace(request, model=str(stages.coarse.path), parameters=parameters, aoi=None),
+        request=replace(
+            request, model=str(stages.coarse.path), parameters=parameters, aoi=None, outputs=Outputs()
+        ),
         roi=stages.roi,
         margin=margin,
         coarsen=coarsen,

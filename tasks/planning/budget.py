@@ -17,10 +17,12 @@ import numpy as np
 from segmodels.bundles.card import Card
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.shared import cells_of, shared_bytes
+from tasks.planning.outputs import Probabilities
 from tasks.planning.sampled import (
     lattice_lines_bytes,
     plane_bytes,
     sampled_block_bytes,
+    share_block_bytes,
     shares_bytes,
     value_bytes,
 )
@@ -56,6 +58,10 @@ LABEL_BYTES = 2 * (8 + 12 * 8 + 4 * 8)
 REGION_BYTES = 900
 #: Regions that the plan's memory counts on: one in so many pixels, and so many at most.
 REGION_PIXELS, MOST_REGIONS = 1000, 100_000
+#: Of a class and pixel as published (float16 lies in the flat file as float32), and of the band in the making
+#: with what GDAL keeps of the files.
+PROBABILITY_BYTES = {"uint8": 1, "float16": 4}
+BAND_OF_PROBABILITIES = 512 << 20
 #: Runs of two slices, as the scanner keeps them.
 RUN_BYTES = 2 * 32
 
@@ -201,6 +207,7 @@ def budget(
     window: tuple[Index, Index] | None = None,
     maps: int = 0,
     resampling: Resampling | None = None,
+    probabilities: Probabilities = "none",
 ) -> Budget:
     """Bounds the memory and disk of a run from its geometry.
 
@@ -216,11 +223,14 @@ def budget(
         window: First pixel and end of a preview's window, which is all that its blocks leave.
         maps: float32 maps of a tile that a classical method holds.
         resampling: The lattice that the grid lies on; None for the image's own pixels.
+        probabilities: Type of those that are left beside the mask.
     """
     seen = info if resampling is None else sampled_info(info, resampling)
     block = block_bytes(seen, grid, quantisation, batch=batch, card=card)
     if resampling is not None:
         block += sampled_block_bytes(info, grid, quantisation)
+    elif probabilities != "none":
+        block += share_block_bytes(grid, quantisation)
     # Holes are looked for per class, all in one pass.
     scanners = max(1, sum(step.kind == "fill_holes" for step in card.postprocess))
     lines = _lines_bytes(info, grid, quantisation, min(_rows(info), rows), resampling)
@@ -242,6 +252,13 @@ def budget(
     finished = mask + pixels if resampling is None else shares_bytes(grid, quantisation, lattice)
     work = finished + stored_bytes(grid, quantisation, lattice) + info.inflated
     work += mask if card.postprocess else 0  # its flat copy
+    if probabilities != "none":
+        kept_shares = 0 if resampling is not None else shares_bytes(grid, quantisation, window)
+        # The flat file and the published one; that of a raster has overviews.
+        each = pixels * len(card.classes) * PROBABILITY_BYTES[probabilities]
+        work += kept_shares + (3 if info.kind == "raster" else 2) * each
+        after = max(after, statistics + BAND_OF_PROBABILITIES)
+        memory = base_bytes(engine, server=server) + max(computing, after)
     # The flat mask and the published one; those of a raster have overviews.
     return Budget(memory, work + (3 if info.kind == "raster" else 2) * mask, mask, block, model)
 

@@ -90,6 +90,7 @@ def build_plan(request: Request, *, folder: Path | None = None, cost: CoarseCost
             area=area,
             keep=begun.plan.grid if begun else None,
             method=method_of(bundle),
+            probabilities=request.outputs.probabilities,
         )
     except SegflowError:
         drop_scratch(request)

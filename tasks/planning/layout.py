@@ -26,6 +26,7 @@ from tasks.planning.budget import (
     stitch_rows,
     stored_bytes,
 )
+from tasks.planning.outputs import Probabilities
 from tasks.planning.plan import Parameters
 from tasks.planning.tiles import Tiles, choose_tiles
 from tasks.resampling.grid import sampled_info
@@ -66,6 +67,7 @@ class Wish:
         keep: Tiles and blocks that an unfinished run began with; others would make its files useless.
         maps: float32 maps of a tile that a classical method holds.
         resampling: The lattice on which the model sees the image; None for the image's own pixels.
+        probabilities: Type of those that are left beside the mask.
     """
 
     parameters: Parameters
@@ -79,6 +81,7 @@ class Wish:
     keep: TileGrid | None = None
     maps: int = 0
     resampling: Resampling | None = None
+    probabilities: Probabilities = "none"
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,7 @@ def _layouts(info: ImageInfo, card: Card, wish: Wish, *, model_ndim: int) -> Ite
                         window=wish.window,
                         maps=wish.maps,
                         resampling=wish.resampling,
+                        probabilities=wish.probabilities,
                     )
                     yield Layout(
                         grid, tiles, blend, quantisation, batch, count, rows, needs, tiles.notes, kept=kept

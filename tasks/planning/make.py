@@ -16,6 +16,7 @@ from tasks.imagery.protocol import Image, ImageInfo
 from tasks.planning.causes import probable_cause
 from tasks.planning.fitting import fit, limits_of
 from tasks.planning.layout import Wish
+from tasks.planning.outputs import Probabilities
 from tasks.planning.plan import Parameters, Plan
 from tasks.planning.statistics import ChannelHistogram, image_statistics
 from tasks.planning.tiles import blind_tiles
@@ -75,6 +76,7 @@ def make_plan(
     area: Area | None = None,
     keep: TileGrid | None = None,
     method: BaseMethod | None = None,
+    probabilities: Probabilities = "none",
 ) -> Plan:
     """Plans a run: one streaming pass over the image, no model.
 
@@ -90,6 +92,7 @@ def make_plan(
         area: What a preview computes; everything else is planned for the whole image.
         keep: Tiles and blocks that an unfinished run began with; taken again if they fit, else a note says so.
         method: The bundle's method, if it holds one.
+        probabilities: Type of those that are left beside the mask.
 
     Raises:
         InputError: The image has no valid pixel, does not fit the model, or needs more memory
@@ -104,7 +107,20 @@ def make_plan(
     window = None if area is None else (area.low, area.high)
     maps = 0 if method is None else method.maps
     resampling = resampling_of(info, card, spacing=parameters.spacing)
-    wish = Wish(parameters, block, workers, memory, engine, server, window, processes, keep, maps, resampling)
+    wish = Wish(
+        parameters,
+        block,
+        workers,
+        memory,
+        engine,
+        server,
+        window,
+        processes,
+        keep,
+        maps,
+        resampling,
+        probabilities,
+    )
     limits = limits_of(wish, folder)
     if method is not None and method.reach == "image":
         layout = fit_whole(info, card, wish, model_ndim=model_ndim, limits=limits)
@@ -135,6 +151,7 @@ def make_plan(
         quantisation=layout.quantisation,
         batch=layout.batch,
         area=area,
+        probabilities=probabilities,
         normaliser=normaliser,
         fitted=fit_method(method, statistics, sampler, normaliser),
         statistics=tuple(s.summary() for s in statistics),

@@ -19,6 +19,7 @@ from tasks.files import atomic_write
 from tasks.imagery.source import Source
 from tasks.imagery.validity.asked import without_files
 from tasks.imagery.wanted import Reading
+from tasks.planning.outputs import Probabilities
 from tasks.planning.region import Region
 from tasks.planning.statistics import ChannelSummary
 from tasks.resampling.lattice import Resampling, on_lattice
@@ -119,6 +120,7 @@ class Plan(BaseModel):
         result_bytes: Of these, what stays: the mask.
         notes: What a user should know.
         suspicions: Reasons why the result may be wrong; any makes the run *suspect*.
+        probabilities: Type of the probabilities that are left beside the mask, which they do not change.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
@@ -157,6 +159,12 @@ class Plan(BaseModel):
     result_bytes: int = 0
     notes: tuple[str, ...] = ()
     suspicions: tuple[str, ...] = ()
+    probabilities: Probabilities = "none"
+
+    @property
+    def keeps_shares(self) -> bool:
+        """Whether blocks leave probabilities beside the classes of the image's own pixels."""
+        return self.probabilities != "none" and self.resampling is None
 
     @property
     def tile(self) -> Index:
@@ -209,6 +217,8 @@ class Plan(BaseModel):
             fields |= {"area": self.area.digest}
         if self.resampling is not None:
             fields |= {"resampling": asdict(self.resampling)}
+        if self.keeps_shares:
+            fields |= {"shares": True}
         if self.region is not None:
             fields |= {"region": self.region.area.digest}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

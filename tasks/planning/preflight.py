@@ -19,8 +19,10 @@ from tasks.planning.tiles import tile_sizes
 from tasks.planning.whole import check_whole, method_of
 from tasks.postprocess.decide import check_units
 from tasks.previews.area import check_same_extent, find_area
+from tasks.probabilities.step import check_probabilities
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
+from tasks.vectors.step import check_vectors
 
 
 def find_done(request: Request) -> dict[str, Any] | None:
@@ -38,12 +40,16 @@ def find_done(request: Request) -> dict[str, Any] | None:
     final = request.work().final
     check_item_free(request.work(), image=request.image, digest=digest)
     check_same_extent(request, final)
-    return is_done(
+    record = is_done(
         final,
         image_digest=digest,
         bundle_digest=bundle.digest,
         parameters_digest=request.parameters.digest(),
     )
+    asked = request.outputs.probabilities
+    if record is not None and asked not in ("none", (record.get("probabilities") or {}).get("dtype")):
+        return None  # the blocks that knew them are gone
+    return record
 
 
 def preflight(request: Request) -> None:
@@ -75,7 +81,7 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     """Opens the image of a request, inflating it into its scratch folder if need be.
 
     Raises:
-        InputError: It is refused.
+        InputError: It is refused, or cannot have the outputs that are asked for.
         OutputError: The output folder cannot be written.
     """
     scratch = request.work().scratch
@@ -84,6 +90,12 @@ def open_input(request: Request, bundle: Bundle) -> Image:
     image = open_image(
         request.image, scratch=scratch, wanted=Wanted.by(bundle.card, request.parameters.reading)
     )
+    try:
+        check_vectors(request.outputs, image.info)
+        check_probabilities(request.outputs, image.info)
+    except SegflowError:
+        image.close()
+        raise
     return coarsened(image, request.parameters.coarsen)
 
 

@@ -35,11 +35,21 @@ def sampled_block_bytes(info: ImageInfo, grid: TileGrid, quantisation: Quantisat
         grid: Of the lattice.
         quantisation: The integers of the blend.
     """
+    return sampling_bytes(info) + share_block_bytes(grid, quantisation)
+
+
+def share_block_bytes(grid: TileGrid, quantisation: Quantisation) -> int:
+    """Probabilities of a block that are written.
+
+    Args:
+        grid: Whose blocks.
+        quantisation: The integers of the blend.
+    """
     widest = [
         max(b.span(i)[1] - b.span(i)[0] for i in {0, min(1, b.count - 1), b.count - 1})
         for b in grid.block_axes
     ]
-    return sampling_bytes(info) + math.prod(widest) * (quantisation.planes * _SHARE_BYTES + 1)
+    return math.prod(widest) * (quantisation.planes * _SHARE_BYTES + 1)
 
 
 def lattice_lines_bytes(

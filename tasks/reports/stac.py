@@ -7,9 +7,11 @@ import datetime as dt
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.files import atomic_write
 from tasks.imagery.protocol import ImageInfo
 from tasks.reports import words
 from tasks.reports.footprint import footprint
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 _ASSETS = (
@@ -31,6 +34,17 @@ _ASSETS = (
     ),
     ("regions", "regions.parquet", "Every region, measured", "application/vnd.apache.parquet", "data"),
     ("regions-csv", "regions.csv", "Every region, measured", "text/csv", "data"),
+    ("polygons", "polygons.parquet", "Every region's polygon", "application/vnd.apache.parquet", "data"),
+    ("polygons-gpkg", "regions.gpkg", "Every region's polygon", "application/geopackage+sqlite3", "data"),
+    ("polygons-geojson", "regions.geojson", "Every region's polygon", "application/geo+json", "data"),
+    (
+        "probabilities",
+        "probabilities.tif",
+        "Probability of every class",
+        "image/tiff; application=geotiff; profile=cloud-optimized",
+        "data",
+    ),
+    ("style", "mask.qml", "Colours for QGIS", "application/xml", "metadata"),
     ("summary", "summary.json", "Sizes per class", "application/json", "metadata"),
     ("report", "report.html", "Report for people", "text/html", "overview"),
     ("overview", "overview.png", "Input and mask", "image/png", "thumbnail"),
@@ -71,19 +85,17 @@ def write_stac(
         start_datetime=dt.datetime.combine(date, dt.time(), dt.UTC) if date else None,
         end_datetime=dt.datetime.combine(date, dt.time(23, 59, 59), dt.UTC) if date else None,
         properties=properties,
-        stac_extensions=[PROCESSING, CLASSIFICATION, MLM],
+        stac_extensions=[PROCESSING, CLASSIFICATION, MLM, RASTER],
     )
     _project(item, image_info)
-    for key, name, title, media_type, role in _ASSETS:
-        path = directory / name
-        if not path.is_file():
-            continue
-        asset = pystac.Asset(f"./{name}", title=title, media_type=media_type, roles=[role])
-        item.add_asset(key, asset)
-        file = FileExtension.ext(asset, add_if_missing=True)
-        file.checksum, file.size = _multihash(path), path.stat().st_size
+    FileExtension.add_to(item)
+    for key, asset in _assets(directory).items():
+        item.add_asset(key, pystac.Asset.from_dict(asset))
+    ground = _ground(image_info)
     if "mask" in item.assets:
-        item.assets["mask"].extra_fields |= _mask_fields(record, summary)
+        item.assets["mask"].extra_fields |= _mask_fields(record, summary) | ground
+    if "probabilities" in item.assets:
+        item.assets["probabilities"].extra_fields |= _probability_fields(record) | ground
     item.add_asset(
         "provenance",
         pystac.Asset(
@@ -95,6 +107,40 @@ def write_stac(
     data = item.to_dict(include_self_link=False, transform_hrefs=False)
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (directory / "stac.json").write_text(text, encoding="utf-8")
+
+
+def add_assets(directory: Path, names: Collection[str]) -> None:
+    """Adds files to the item that lies beside them.
+
+    Args:
+        directory: Where the result lies.
+        names: Files that were added or replaced.
+
+    Raises:
+        OutputError: ``stac.json`` cannot be written.
+    """
+    path = directory / "stac.json"
+    item = json.loads(path.read_text("utf-8"))
+    found = _assets(directory, names)
+    item["assets"] = {**item["assets"], **found}
+    with atomic_write(path) as stream:
+        stream.write((json.dumps(item, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def _assets(directory: Path, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Assets of the files that are there, of ``names`` or all."""
+    return {
+        key: {
+            "href": f"./{name}",
+            "type": media_type,
+            "title": title,
+            "file:checksum": _multihash(directory / name),
+            "file:size": (directory / name).stat().st_size,
+            "roles": [role],
+        }
+        for key, name, title, media_type, role in _ASSETS
+        if (names is None or name in names) and (directory / name).is_file()
+    }
 
 
 def date_in(name: str, *, latest: dt.date) -> dt.date | None:
@@ -191,12 +237,44 @@ def _count(pixels: int, total: int) -> dict[str, Any]:
 
 def _mask_fields(record: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
     nodata = words.reserved_codes(record)["nodata"]
+    counts = {int(c["code"]): int(c["pixels"]) for c in summary["classes"]}
+    counts |= {code: int(summary[name]["pixels"]) for name, code in words.reserved_codes(record).items()}
+    seen = [code for code, pixels in counts.items() if pixels and code != nodata]
+    valid = sum(counts[code] for code in seen)
+    band: dict[str, Any] = {"name": "class"}
+    if seen:
+        band["statistics"] = {
+            "minimum": min(seen),
+            "maximum": max(seen),
+            "mean": sum(code * counts[code] for code in seen) / valid,
+            "count": valid,
+            "valid_percent": round(100 * valid / sum(counts.values()), 6),
+        }
     return {
         "data_type": "uint16" if nodata > 255 else "uint8",
         "nodata": nodata,
-        "bands": [{"name": "class"}],
+        "bands": [band],
         "classification:classes": _classes(record, summary, shares=True),
     }
+
+
+def _probability_fields(record: dict[str, Any]) -> dict[str, Any]:
+    held = record["probabilities"]
+    scale = {"raster:scale": 1 / 254} if held["dtype"] == "uint8" else {}
+    return {
+        "data_type": "uint8" if held["dtype"] == "uint8" else "float32",
+        "nodata": 255 if held["dtype"] == "uint8" else "nan",
+        "bands": [{"name": name, "description": f"probability of {name}", **scale} for name in held["bands"]],
+    }
+
+
+def _ground(info: ImageInfo) -> dict[str, Any]:
+    """How a pixel samples the ground; its size where it is known in metres."""
+    from tasks.evaluation.grids import spacing_of
+
+    steps, unit = spacing_of(info, axes=2)
+    size = {"raster:spatial_resolution": max(steps)} if unit == "m" else {}
+    return {"raster:sampling": "area", **size}
 
 
 def _model(bundle: dict[str, Any]) -> pystac.Asset:

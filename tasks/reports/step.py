@@ -12,7 +12,9 @@ from tasks.planning.plan import Plan
 from tasks.previews.area import open_seen
 from tasks.regions.step import SUMMARY
 from tasks.reports.bids import write_bids
+from tasks.reports.gis import write_gis
 from tasks.reports.html import write_report
+from tasks.reports.labels import write_labels
 from tasks.reports.stac import write_stac
 from tasks.work import WorkFolder
 
@@ -31,9 +33,13 @@ def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
     try:
         with writing(folder):
             write_report(folder, record=record, summary=summary, regions=regions, image=image)
+            if (folder / "mask.tif").is_file():
+                write_gis(folder, record=record, summary=summary)
             if image.info.field == "earth":
                 write_stac(folder, record=record, summary=summary, image_info=image.info)
             else:
                 write_bids(folder, record=record, summary=summary)
+            if (folder / "mask.nii.gz").is_file():
+                write_labels(folder, record=record, summary=summary)
     finally:
         image.close()

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.blocks.blockfile import BlockFile, Kind, Slab, TileFailure, block_path
+from tasks.blocks.finishing import share_cell
 from tasks.planning.plan import Plan
 from tasks.tiling import kernels
 from tasks.tiling.area import owned_tiles, tiles_by_block
-from tasks.tiling.grid import Cell
+from tasks.tiling.grid import Cell, Index
 
 
 class JoinedBlocks:
@@ -59,6 +60,34 @@ class JoinedBlocks:
                 part = status[to]
                 np.maximum(part, file.read(slab, "status")[source], out=part)
         return sums, status
+
+    def shares(self, low: Index, high: Index, out: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> None:
+        """Fills probabilities ``(planes, *box)`` and status ``(*box)`` of a box of the grid.
+
+        The blocks must have left them: those of a lattice do, others where the plan asks for probabilities.
+        """
+        used: set[int] = set()
+        for cell in self._plan.grid.cells(low, high):
+            at = tuple(slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, low, strict=True))
+            owners = self.owners(cell)
+            used.update(owners)
+            if len(owners) > 1:
+                sums, found = self.sums(cell, owners)
+                out[(slice(None), *at)] = share_cell(self._plan, cell.low, sums, found)
+                status[at] = found
+                continue
+            file = self.file(owners[0])
+            if file is None:
+                out[(slice(None), *at)] = 0
+                status[at] = kernels.FAILED
+                continue
+            for slab, to, source in shared(file, cell, "shares"):
+                out[(slice(None), *at)][(slice(None), *to)] = file.read(slab, "shares")[
+                    (slice(None), *source)
+                ]
+                status[at][to] = file.read(slab, "status")[source]
+        if used:
+            self.keep(used)
 
     def failures(self) -> list[TileFailure]:
         """Failed tiles of all blocks, in block order; each once, even if several blocks ran it."""

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.blocks.blockfile import TileFailure
-from tasks.blocks.finishing import share_cell
 from tasks.codes import codes_of
 from tasks.errors import InputError
 from tasks.imagery.protocol import Image
@@ -24,14 +23,14 @@ from tasks.imagery.views.tolerant import readable_parts
 from tasks.planning.plan import Plan
 from tasks.resampling.lattice import Resampling
 from tasks.resampling.shares import classify
-from tasks.stitching.joined import JoinedBlocks, shared
+from tasks.stitching.joined import JoinedBlocks
 from tasks.stitching.stitch import Band, band_boxes, finished_band
 from tasks.tiling.grid import Index
 from tasks.tiling.kernels import FAILED, NODATA, PREDICTED, UNOBSERVED
 
 
 @dataclass(frozen=True)
-class _Lines:
+class Lines:
     """Probabilities of a box of the lattice.
 
     Attributes:
@@ -64,7 +63,7 @@ class NativeStitch:
         self._rows = rows
         self._image = image
         self._blocks = JoinedBlocks(plan, directory)
-        self._held: _Lines | None = None
+        self._held: Lines | None = None
 
     def bands(self) -> Iterator[Band]:
         """Every band, in raster order.
@@ -72,11 +71,16 @@ class NativeStitch:
         Raises:
             InputError: The image cannot be opened any more.
         """
+        for low, high, lines, own in self.boxes():
+            yield self._band(low, high, lines, own)
+
+    def boxes(self) -> Iterator[tuple[Index, Index, Lines, npt.NDArray[np.uint8]]]:
+        """First pixel and end of every band, the lines of the lattice around it, and its own pixels' status."""
         image = self._image()
         try:
             for low, high in band_boxes(self._plan, rows=self._rows):
                 self._held = self._lines(*self._resampling.needed(low, high))
-                yield self._band(low, high, self._held, own_status(image, low, high))
+                yield low, high, self._held, own_status(image, low, high)
         finally:
             self._held = None
             image.close()
@@ -85,11 +89,11 @@ class NativeStitch:
         """See :class:`tasks.stitching.stitch.Stitching`."""
         return self._blocks.failures()
 
-    def _band(self, low: Index, high: Index, lines: _Lines, own: npt.NDArray[np.uint8]) -> Band:
+    def _band(self, low: Index, high: Index, lines: Lines, own: npt.NDArray[np.uint8]) -> Band:
         known = codes_of(self._plan.card)
         codes = np.empty(own.shape, known.dtype)
         confidence = np.empty(own.shape, np.uint8)
-        z, y, x = self._places(low, high, lines.low)
+        z, y, x = self.places(low, high, lines.low)
         # A band holds one entry of the axes before the last three.
         volume, box = (1, *own.shape)[-3:], (1, *lines.status.shape)[-3:]
         classify(
@@ -106,7 +110,7 @@ class NativeStitch:
         )
         return finished_band(self._plan, low, high, codes, confidence)
 
-    def _places(
+    def places(
         self, low: Index, high: Index, first: Index
     ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Along ``z, y, x``: where pixels of a band lie in lines of the lattice."""
@@ -117,7 +121,7 @@ class NativeStitch:
         line = np.zeros(1, np.int64)
         return [(line, line)] * (3 - len(found)) + found
 
-    def _lines(self, low: Index, high: Index) -> _Lines:
+    def _lines(self, low: Index, high: Index) -> Lines:
         """A box of the lattice; what the last band had of it is not read again."""
         held, self._held = self._held, None
         q = self._plan.quantisation
@@ -138,33 +142,8 @@ class NativeStitch:
             shares[(slice(None), *part)], status[part] = kept
         rest = (*low[:cut], start, *low[cut + 1 :])
         at = (*lead, slice(start - low[cut], None))
-        self._read(rest, high, shares[(slice(None), *at)], status[at])
-        return _Lines(low, high, shares, status)
-
-    def _read(self, low: Index, high: Index, shares: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> None:
-        """Fills a box of the lattice from the blocks' files."""
-        used: set[int] = set()
-        for cell in self._plan.grid.cells(low, high):
-            at = tuple(slice(p - a, q - a) for p, q, a in zip(cell.low, cell.high, low, strict=True))
-            owners = self._blocks.owners(cell)
-            used.update(owners)
-            if len(owners) > 1:
-                sums, found = self._blocks.sums(cell, owners)
-                shares[(slice(None), *at)] = share_cell(self._plan, cell.low, sums, found)
-                status[at] = found
-                continue
-            file = self._blocks.file(owners[0])
-            if file is None:
-                shares[(slice(None), *at)] = 0
-                status[at] = FAILED
-                continue
-            for slab, to, source in shared(file, cell, "shares"):
-                shares[(slice(None), *at)][(slice(None), *to)] = file.read(slab, "shares")[
-                    (slice(None), *source)
-                ]
-                status[at][to] = file.read(slab, "status")[source]
-        if used:
-            self._blocks.keep(used)
+        self._blocks.shares(rest, high, shares[(slice(None), *at)], status[at])
+        return Lines(low, high, shares, status)
 
 
 def own_status(image: Image, low: Index, high: Index) -> npt.NDArray[np.uint8]:

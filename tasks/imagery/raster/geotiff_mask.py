@@ -81,7 +81,7 @@ class GeoTiffMask:
         wide: bool,
         tags: dict[str, str],
     ) -> None:
-        with _guard(self._path):
+        with guarded(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # GDAL's own words for a folder that cannot be written do not say why.
             self._cog.touch()
@@ -103,14 +103,14 @@ class GeoTiffMask:
         """Writes codes ``(rows, columns)``; see ``MaskWriter``."""
         rows, columns = window
         where = RasterWindow(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        with _guard(self._path):
+        with guarded(self._path):
             codes = codes.astype(self._dtype, casting="same_kind", copy=False)
             self._dataset.write(codes, 1, window=where)
             self._levels().write(codes)
 
     def finish(self) -> None:
         """Makes the COG, checks it against the grid, fsyncs it and gives it its name."""
-        with _guard(self._path):
+        with guarded(self._path):
             self._levels().finish()
             self._close()
             # Few masks deflate below a fiftieth: with less there is no use in beginning.
@@ -157,7 +157,7 @@ class GeoTiffMask:
 
 
 @contextmanager
-def _guard(path: Path) -> Iterator[None]:
+def guarded(path: Path) -> Iterator[None]:
     """GDAL's environment, and its errors as ``OutputError``."""
     with writing(path), gdal(GDAL_PAM_ENABLED="NO"):
         try:

@@ -45,18 +45,18 @@ class NiftiMask:
         self._part = path.with_name(path.name + ".part")
         self._dtype = np.dtype("<u2" if wide else "u1")
         self._axes = orientation.axis_map(info.grid["affine"])
-        self._shape = _mask_shape(info)
+        self._shape = mask_shape(info)
         special = special_codes(wide=wide)
         names = {c.code: c.name for c in classes} | {code: name for name, code in special.items()}
         comment = {"tags": tags, "classes": {str(code): names[code] for code in sorted(names)}}
-        self._header = _header(info, self._shape, self._dtype, comment)
+        self._header = mask_header(info, self._shape, self._dtype, comment)
         self._map: mmap.mmap | None = None
         size = math.prod(self._shape) * self._dtype.itemsize
         try:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 need_space(path.parent, size)
-                self._map = _filled(self._flat, size, self._dtype.type(special["nodata"]).tobytes())
+                self._map = filled(self._flat, size, self._dtype.type(special["nodata"]).tobytes())
         except BaseException:
             self.abort()
             raise
@@ -105,12 +105,13 @@ class NiftiMask:
             mapped.close()
 
 
-def _mask_shape(info: ImageInfo) -> tuple[int, ...]:
+def mask_shape(info: ImageInfo) -> tuple[int, ...]:
     """Of the input's own axes, channels left out."""
     return tuple(int(n) for n in info.grid["native_shape"])
 
 
-def _filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
+def filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
+    """A new file of ``size`` bytes that repeat ``fill``, mapped."""
     with path.open("wb") as f:
         piece = fill * (_CHUNK // len(fill))
         for start in range(0, size, _CHUNK):
@@ -139,7 +140,9 @@ def _own_header(info: ImageInfo) -> Any:
     return header
 
 
-def _header(info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]) -> Any:
+def mask_header(
+    info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]
+) -> Any:
     """The input's header with only the data's description changed; always little-endian."""
     first = info.source.parts[0]
     # Of several modalities the first is the template.
