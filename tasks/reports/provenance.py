@@ -29,6 +29,7 @@ def provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, b
                 ("Channels", ", ".join(map(str, source["channels"])), False),
                 ("No-data value", "none declared" if nodata is None else f"{nodata:g}", False),
                 *((k, v, False) for k, v in _grid(source["grid"])),
+                ("Model sees it", (record.get("sampling") or {}).get("says", ""), False),
             ],
         ),
         (

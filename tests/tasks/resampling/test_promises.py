@@ -204,3 +204,22 @@ def test_slices_keep_their_own_distance_under_a_flat_model(make_card, function_e
     middle = spaced(values[4:5], have)
     alone, _, _ = run_on(middle, card, function_engine(pointwise), tmp_path / "alone")
     np.testing.assert_array_equal(codes[4:5], alone)
+
+
+def test_what_a_validity_mask_hides_is_unobserved(make_card, function_engine, tmp_path) -> None:
+    image = image_of("raster", holes=True)
+    cloud = np.zeros(image.info.shape, bool)
+    cloud[9:20, 5:17] = True
+    plain = image.read
+
+    def hidden(window):
+        pixels = plain(window)
+        valid = pixels.valid & ~cloud[window]
+        return replace(pixels, valid=valid, unobserved=cloud[window])
+
+    image.read = hidden
+    card = card_of(make_card, 2, CASES["raster"][2])
+    codes, confidence, _ = run_on(image, card, function_engine(pointwise), tmp_path, block=8)
+    np.testing.assert_array_equal(codes == 253, cloud)
+    np.testing.assert_array_equal(codes == NODATA, ~image.valid & ~cloud)
+    assert (confidence[cloud] == 0).all()
