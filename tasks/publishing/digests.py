@@ -82,12 +82,18 @@ def identity_of(digest: str) -> str:
     return IDENTITIES.get(digest.partition(":")[0], "content")
 
 
-def size_of(source: Source, digest: str) -> int | None:
-    """Bytes of an image's own files; of an address as its digest says, None where that holds none."""
+def size_of(source: Source, digest: str) -> int:
+    """Bytes of an image's own files; of an address as its server says, 0 where it does not answer any more."""
     if not source.remote:
         return sum(p.stat().st_size for p in source.paths)
-    size = digest.rpartition("+")[2]
-    return int(size) if size.isdigit() else None
+    from tasks.imagery.raster.remote import remote_identity
+
+    if digest.startswith("sha256:"):
+        try:
+            digest = remote_identity(source.only.uri)
+        except InputError:
+            return 0
+    return int(digest.rpartition("+")[2])
 
 
 def _remote_digest(uri: str, verify: bool) -> str:
