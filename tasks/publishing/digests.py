@@ -86,9 +86,15 @@ def identity_of(digest: str) -> str:
 def size_of(source: Source, digest: str) -> int | None:
     """Bytes of an image's own files; of an address as its digest says, None where that holds none."""
     if not source.remote:
-        return sum(p.stat().st_size for p in source.paths)
+        beside = [p for uri in companions(source) for p in Source.of(uri).paths]
+        return sum(_bytes(p) for p in (*source.paths, *beside))
     size = digest.rpartition("+")[2]
     return int(size) if size.isdigit() else None
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(p.stat().st_size for p in files if p.is_file())
 
 
 def _remote_digest(uri: str, verify: bool) -> str:
