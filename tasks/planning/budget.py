@@ -230,9 +230,9 @@ def fetched_bytes(info: ImageInfo) -> int:
     """What a process holds of an address's bytes: GDAL's cache of them, and ranges on their way."""
     if not info.source.remote:
         return 0
-    from tasks.imagery.raster.gdal import FETCHED_BYTES
+    from tasks.imagery.raster.remote import cached_bytes
 
-    return FETCHED_BYTES + FETCHING_BYTES
+    return cached_bytes() + FETCHING_BYTES
 
 
 def counted_regions(shape: Index) -> int:

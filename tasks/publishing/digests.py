@@ -83,13 +83,19 @@ def identity_of(digest: str) -> str:
     return IDENTITIES.get(digest.partition(":")[0], "content")
 
 
-def size_of(source: Source, digest: str) -> int | None:
-    """Bytes of an image's own files; of an address as its digest says, None where that holds none."""
+def size_of(source: Source, digest: str) -> int:
+    """Bytes of an image's own files; of an address as its server says, 0 where it does not answer any more."""
     if not source.remote:
         beside = [p for uri in companions(source) for p in Source.of(uri).paths]
         return sum(_bytes(p) for p in (*source.paths, *beside))
-    size = digest.rpartition("+")[2]
-    return int(size) if size.isdigit() else None
+    from tasks.imagery.raster.remote import remote_identity
+
+    try:
+        # A list's digest holds no size, nor does one of content.
+        known = [digest] if "+" in digest else [remote_identity(p.uri) for p in source.parts if p.remote]
+    except InputError:
+        return 0
+    return sum(int(k.rpartition("+")[2]) for k in known) + sum(_bytes(p) for p in source.paths)
 
 
 def _bytes(path: Path) -> int:

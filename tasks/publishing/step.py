@@ -50,6 +50,9 @@ def _check_unchanged(plan: Plan, record: dict[str, Any]) -> None:
     except InputError:
         if not image.remote or record["status"] != "partial":
             raise
+        record["warnings"].append(
+            f"{image} could not be fetched any more at the end: values of regions hold only what was read before"
+        )
         return
     if digest != known:
         raise InputError(f"{image} changed while it was being segmented: run again")

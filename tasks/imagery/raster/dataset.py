@@ -19,6 +19,9 @@ from tasks.imagery.raster.inspect import inspect
 from tasks.imagery.raster.layout import Layout, read_pixels
 from tasks.imagery.wanted import Wanted
 
+#: After so many fetches that failed in a row, each after its retries, the next ones are not retried.
+PATIENCE = 3
+
 Header = tuple[Layout, ImageInfo]
 
 
@@ -43,6 +46,7 @@ class RasterImage:
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._closed = False
+        self._failures = 0
         if known is not None:
             self._layout, self._info = known
             return
@@ -96,7 +100,10 @@ class RasterImage:
         """A handle, and the window in rasterio's words; damaged blocks become an input error."""
         rows, columns = window
         where = RasterWindow(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        with gdal(**dict(self._target.options)), self._handle() as dataset:
+        options = dict(self._target.options)
+        if self._failures >= PATIENCE:
+            options |= {"GDAL_HTTP_MAX_RETRY": "0"}
+        with gdal(**options), self._counting(), self._handle() as dataset:
             try:
                 yield dataset, where
             except RasterioError as e:
@@ -107,6 +114,16 @@ class RasterImage:
                     f"{source} cannot be read at rows {rows.start}–{rows.stop}, columns "
                     f"{columns.start}–{columns.stop}: {why}; {remedy}."
                 ) from e
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Failures in a row: a server that is away costs every block its retries only a few times."""
+        try:
+            yield
+        except InputError:
+            self._failures += 1
+            raise
+        self._failures = 0
 
     def close(self) -> None:
         """Closes every handle; reading afterwards is an error."""

@@ -15,8 +15,6 @@ from tasks.imagery.source import Source
 
 #: GDAL's block cache, for the whole process.
 CACHE_BYTES = 64 << 20
-#: What GDAL keeps of the bytes it fetched from addresses, for the whole process.
-FETCHED_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tasks.errors import InputError
 from tasks.imagery.raster.dataset import Header, RasterImage
-from tasks.imagery.raster.gdal import FETCHED_BYTES, Target, gdal
+from tasks.imagery.raster.gdal import Target, gdal
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Wanted
 
@@ -22,6 +22,8 @@ SCHEMES = {"s3": "/vsis3/", "gs": "/vsigs/", "http": "/vsicurl/http://", "https"
 
 #: What a user may set in the environment under the same names.
 _DEFAULTS = {
+    # What GDAL keeps of the bytes it fetched, for the whole process.
+    "CPL_VSIL_CURL_CACHE_SIZE": str(16 << 20),
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
@@ -57,7 +59,6 @@ def options() -> dict[str, str]:
     found = {k: os.environ.get(k, v) for k, v in _DEFAULTS.items()}
     found |= {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-        "CPL_VSIL_CURL_CACHE_SIZE": str(FETCHED_BYTES),
         "VSI_CACHE": "NO",
         # Nothing is read beside it that the address does not name.
         "GDAL_PAM_ENABLED": "NO",
@@ -68,6 +69,12 @@ def options() -> dict[str, str]:
         found |= {"AWS_S3_ENDPOINT": parts.netloc, "AWS_HTTPS": "NO" if parts.scheme == "http" else "YES"}
         found.setdefault("AWS_VIRTUAL_HOSTING", os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE"))
     return found
+
+
+def cached_bytes() -> int:
+    """What GDAL keeps at most of the bytes it fetched."""
+    text = options()["CPL_VSIL_CURL_CACHE_SIZE"]
+    return int(text) if text.isdigit() else 1 << 30
 
 
 def remote_identity(uri: str) -> str:

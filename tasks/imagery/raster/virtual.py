@@ -40,97 +40,25 @@ _CLASSES = {
     "VRTDataset": {"VRTWarpedDataset"},
     "VRTRasterBand": {"VRTSourcedRasterBand", "VRTDerivedRasterBand", "VRTWarpedRasterBand"},
 }
-_ELEMENTS = _SOURCES | _PLACES | set(_CLASSES)
-_ELEMENTS |= {
-    "GeoTransform",
-    "GCPList",
-    "GCP",
-    "Metadata",
-    "MDI",
-    "BlockXSize",
-    "BlockYSize",
-    "MaskBand",
-    "OverviewList",
-    "Overview",
-    "Description",
-    "UnitType",
-    "Offset",
-    "Scale",
-    "CategoryNames",
-    "Category",
-    "ColorTable",
-    "Entry",
-    "ColorInterp",
-    "NoDataValue",
-    "HideNoDataValue",
-    "Histograms",
-    "HistItem",
-    "HistMin",
-    "HistMax",
-    "BucketCount",
-    "IncludeOutOfRange",
-    "Approximate",
-    "HistCounts",
-    "SimpleSource",
-    "ComplexSource",
-    "AveragedSource",
-    "NoDataFromMaskSource",
-    "KernelFilteredSource",
-    "Kernel",
-    "Size",
-    "Coefs",
-    "SourceBand",
-    "SourceProperties",
-    "SrcRect",
-    "DstRect",
-    "NODATA",
-    "ScaleOffset",
-    "ScaleRatio",
-    "ColorTableComponent",
-    "LUT",
-    "Exponent",
-    "SrcMin",
-    "SrcMax",
-    "DstMin",
-    "DstMax",
-    "Clamp",
-    "UseMaskBand",
-    "MaskValueThreshold",
-    "RemappedValue",
-    "PixelFunctionType",
-    "PixelFunctionArguments",
-    "PixelFunctionLanguage",
-    "SourceTransferType",
-    "BufferRadius",
-    "SkipNonContributingSources",
-    "GDALWarpOptions",
-    "WarpMemoryLimit",
-    "ResampleAlg",
-    "WorkingDataType",
-    "Option",
-    "Transformer",
-    "ApproxTransformer",
-    "MaxError",
-    "BaseTransformer",
-    "GenImgProjTransformer",
-    "ReprojectTransformer",
-    "ReprojectionTransformer",
-    "Reproject",
-    "SrcGeoTransform",
-    "SrcInvGeoTransform",
-    "DstGeoTransform",
-    "DstInvGeoTransform",
-    "BandList",
-    "BandMapping",
-    "SrcNoDataReal",
-    "SrcNoDataImag",
-    "DstNoDataReal",
-    "DstNoDataImag",
-    "Cutline",
-    "CutlineBlendDist",
-    "SrcAlphaBand",
-    "DstAlphaBand",
-}
+#: Of the image and its bands; of sources; of bands that GDAL's own functions compute; of other grids.
+_HARMLESS = """
+GeoTransform GCPList GCP Metadata MDI BlockXSize BlockYSize MaskBand OverviewList Overview Description UnitType
+Offset Scale CategoryNames Category ColorTable Entry ColorInterp NoDataValue HideNoDataValue Histograms HistItem
+HistMin HistMax BucketCount IncludeOutOfRange Approximate HistCounts
+
+SimpleSource ComplexSource AveragedSource NoDataFromMaskSource KernelFilteredSource Kernel Size Coefs SourceBand
+SourceProperties SrcRect DstRect NODATA ScaleOffset ScaleRatio ColorTableComponent LUT Exponent SrcMin SrcMax
+DstMin DstMax Clamp UseMaskBand MaskValueThreshold RemappedValue
+
+PixelFunctionType PixelFunctionArguments PixelFunctionLanguage SourceTransferType BufferRadius
+SkipNonContributingSources
+
+GDALWarpOptions WarpMemoryLimit ResampleAlg WorkingDataType Option Options Transformer ApproxTransformer MaxError
+BaseTransformer GenImgProjTransformer ReprojectTransformer ReprojectionTransformer SrcGeoTransform
+SrcInvGeoTransform DstGeoTransform DstInvGeoTransform BandList BandMapping SrcNoDataReal SrcNoDataImag
+DstNoDataReal DstNoDataImag Cutline CutlineBlendDist SrcAlphaBand DstAlphaBand
+"""
+_ELEMENTS = _SOURCES | _PLACES | set(_CLASSES) | set(_HARMLESS.split())
 #: Metadata that GDAL takes for data; those of other domains may name files.
 _DOMAINS = {"", "IMAGE_STRUCTURE", "RPC"}
 _FIT_FOR = "convert it with gdal_translate -of COG where it was made"

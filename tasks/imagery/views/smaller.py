@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from tasks.errors import InputError
 from tasks.imagery.protocol import GdalFile, Image
 from tasks.imagery.views.tolerant import read_values
+
+logger = logging.getLogger(__name__)
 
 #: Above this many pixels, without overviews, averaging costs more than it shows.
 AVERAGE_LIMIT = 400_000_000
@@ -26,17 +29,22 @@ def smaller(image: Image, shown: tuple[int, ...], shape: tuple[int, int]) -> npt
         shape: Rows and columns wanted, no more than it has.
 
     Returns:
-        ``(len(shown), *shape)``: means, or of images too large for that single pixels.
-
-    Raises:
-        InputError: It cannot be read.
+        ``(len(shown), *shape)``: means, or of images too large for that single pixels; 0 where it cannot
+        be read.
     """
     info = image.info
     height, width = info.shape[-2:]
     if info.gdal is not None:
         top, left = info.grid.get("offset", (0, 0))
         window = ((top, top + height), (left, left + width))
-        return from_gdal(info.gdal, shown, shape, window, categories=False)
+        try:
+            return from_gdal(info.gdal, shown, shape, window, categories=False)
+        except InputError as error:
+            # Damaged blocks have failed already, and are in the record; the picture leaves them out.
+            logger.info("the picture is made of what can be read: %s", error)
+            if info.source.remote:
+                # Each of its blocks would be asked for, of a server that does not answer.
+                return np.zeros((len(shown), *shape), info.dtype)
     if height * width > AVERAGE_LIMIT:
         return _single(image, shown, shape)
     return _means(image, shown, shape)

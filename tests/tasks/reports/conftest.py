@@ -17,7 +17,7 @@ from rasterio.transform import from_origin
 from scipy import ndimage
 from skimage.measure import label, regionprops_table
 
-from tasks.imagery.protocol import ImageInfo, Pixels, Window
+from tasks.imagery.protocol import GdalFile, ImageInfo, Pixels, Window
 from tasks.imagery.source import Source
 
 CLASSES_EARTH = [
@@ -211,7 +211,7 @@ def earth(tmp_path_factory: pytest.TempPathFactory) -> Sample:
         file.write(codes, 1)
         wkt = file.crs.to_wkt()
     info = ImageInfo(
-        source=Source.of(path), format="geotiff", kind="raster", gdal=str(path), field="earth", shape=(height, width), axes=("y", "x"),
+        source=Source.of(path), format="geotiff", kind="raster", gdal=GdalFile(str(path), "GTiff", (1, 2, 3, 4)), field="earth", shape=(height, width), axes=("y", "x"),
         channels=("red", "green", "blue", "nir"), dtype="uint8", wraps=(False, False), chunk=(256, 256),
         nodata=0.0, grid={"crs": wkt, "transform": list(transform)[:6]},
     )  # fmt: skip

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 import rasterio
 
+from tasks.imagery.protocol import GdalFile
 from tasks.imagery.source import Source
 from tasks.reports.html import write_report
 
@@ -255,7 +256,7 @@ def test_worst_case_stays_small(earth: Any, tmp_path: Path) -> None:
     columns |= {f"mean_{name}": np.zeros(n) for name in names} | {"touches_border": [True] * n}
     columns |= {"centroid_y": np.zeros(n), "centroid_x": np.zeros(n)}
     info = dataclasses.replace(
-        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=str(tmp_path / "i.tif"), shape=(side, side), channels=tuple(names[:3]),
+        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=GdalFile(str(tmp_path / "i.tif"), "GTiff", tuple(range(1, 4))), shape=(side, side), channels=tuple(names[:3]),
         grid={"crs": None, "transform": [1, 0, 0, 0, -1, 0]},
     )  # fmt: skip
     image = dataclasses.replace(earth.image, info=info)

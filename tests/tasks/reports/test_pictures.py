@@ -17,6 +17,7 @@ from rasterio.transform import from_origin
 from scipy import ndimage
 
 from tasks.errors import InputError
+from tasks.imagery.protocol import GdalFile
 from tasks.imagery.source import Source
 from tasks.reports import paint
 from tasks.reports.panels import display_channels, mask_planes, panels, ranges
@@ -145,7 +146,7 @@ def test_odd_shapes(earth: Any, tmp_path: Path, height: int, width: int) -> None
     with rasterio.open(tmp_path / "mask.tif", "w", count=1, dtype="uint8", **profile) as file:
         file.write(np.ones((1, height, width), np.uint8))
     info = dataclasses.replace(
-        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=str(tmp_path / "i.tif"), shape=(height, width), channels=("x",),
+        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=GdalFile(str(tmp_path / "i.tif"), "GTiff", (1,)), shape=(height, width), channels=("x",),
         grid={"crs": None, "transform": [1, 0, 0, 0, -1, 0]},
     )  # fmt: skip
     sheet = overview(dataclasses.replace(earth.image, info=info), tmp_path / "mask.tif", earth.record)
@@ -173,7 +174,7 @@ def test_an_image_of_a_gigapixel(earth: Any, tmp_path: Path) -> None:
         with rasterio.open(tmp_path / name, "w", dtype="uint8", BIGTIFF="YES", **profile) as file:
             file.write(np.full((1, 2048, 2048), 2, np.uint8), window=((0, 2048), (0, 2048)))
     info = dataclasses.replace(
-        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=str(tmp_path / "i.tif"), shape=(side, side), channels=("x",),
+        earth.image.info, source=Source.of(tmp_path / "i.tif"), gdal=GdalFile(str(tmp_path / "i.tif"), "GTiff", (1,)), shape=(side, side), channels=("x",),
         grid={"crs": None, "transform": [1, 0, 0, 0, -1, 0]},
     )  # fmt: skip
     image = dataclasses.replace(earth.image, info=info)
