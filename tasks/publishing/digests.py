@@ -85,15 +85,21 @@ def identity_of(digest: str) -> str:
 def size_of(source: Source, digest: str) -> int:
     """Bytes of an image's own files; of an address as its server says, 0 where it does not answer any more."""
     if not source.remote:
-        return sum(p.stat().st_size for p in source.paths)
+        beside = [p for uri in companions(source) for p in Source.of(uri).paths]
+        return sum(_bytes(p) for p in (*source.paths, *beside))
     from tasks.imagery.raster.remote import remote_identity
 
-    if digest.startswith("sha256:"):
-        try:
-            digest = remote_identity(source.only.uri)
-        except InputError:
-            return 0
-    return int(digest.rpartition("+")[2])
+    try:
+        # A list's digest holds no size, nor does one of content.
+        known = [digest] if "+" in digest else [remote_identity(p.uri) for p in source.parts if p.remote]
+    except InputError:
+        return 0
+    return sum(int(k.rpartition("+")[2]) for k in known) + sum(_bytes(p) for p in source.paths)
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(p.stat().st_size for p in files if p.is_file())
 
 
 def _remote_digest(uri: str, verify: bool) -> str:

@@ -26,7 +26,7 @@ def provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, b
                 ("Size", words.data_size(source["size"]), False),
                 ("Format", f"{source['format']}, {source['dtype']}", False),
                 ("Shape", f"{shape} ({', '.join(source['axes'])})", False),
-                ("Channels", ", ".join(map(str, source["channels"])), False),
+                ("Channels", _channels(source), False),
                 ("No-data value", "none declared" if nodata is None else f"{nodata:g}", False),
                 *((k, v, False) for k, v in _grid(source["grid"])),
                 ("Model sees it", (record.get("sampling") or {}).get("says", ""), False),
@@ -130,3 +130,11 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if v is not None)
     return " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _channels(source: dict[str, Any]) -> str:
+    """Names of the channels; of bands that are called otherwise, which they are."""
+    bands = source.get("bands") or [{"channel": c, "name": c} for c in source["channels"]]
+    return ", ".join(
+        b["channel"] if b["channel"] == b["name"] else f"{b['channel']} ({b['name']})" for b in bands
+    )

@@ -94,6 +94,8 @@ def test_a_scenes_folder_is_segmented_in_reflectances_without_its_clouds(
         "blue B2",
         "nir B5",
     ]
+    assert record["input"]["size"] == sum(p.stat().st_size for p in scene.iterdir())
+    assert "red (B4), green (B3)" in (ran.folder / "report.html").read_text()
     with rasterio.open(ran.folder / "mask.tif") as file:
         mask = file.read(1)
     rows, columns = np.indices(mask.shape)
