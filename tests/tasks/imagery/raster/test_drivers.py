@@ -134,15 +134,20 @@ def test_no_file_beside_an_image_leads_elsewhere(tmp_path: Path, suffix: str) ->
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_no_image_names_a_file_for_its_overviews(tmp_path: Path, inside: bool) -> None:
+def test_no_image_names_a_file_for_its_overviews(
+    tmp_path: Path, inside: bool, connections: tuple[int, list[object]]
+) -> None:
+    port, came = connections
     path = write(tmp_path / "x.tif", values_of("uint8"), "GTiff")
-    elsewhere = "/vsicurl/http://127.0.0.1:9/x.tif"
+    elsewhere = f"/vsicurl/http://127.0.0.1:{port}/x.tif"
     if inside:
         with rasterio.open(path, "r+") as f:
             f.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=elsewhere)
     else:
         path.with_name("x.tif.aux.xml").write_text(
-            f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{elsewhere}</MDI></Metadata></PAMDataset>'
+            '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">'
+            f"{elsewhere}</MDI></Metadata></PAMDataset>"
         )
     with pytest.raises(InputError, match="no image may name other files"):
         open_image(path, scratch=tmp_path)
+    assert not came

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,30 +42,6 @@ def vrt(path: Path, file: object = "a.tif", **parts: str) -> Path:
 def values_of(path: Path) -> np.ndarray:
     image = open_image(path, scratch=path.parent)
     return image.read(tuple(slice(0, n) for n in image.info.shape)).values
-
-
-@pytest.fixture
-def connections() -> Iterator[tuple[int, list[object]]]:
-    """A port of this machine, and who connected to it."""
-    came: list[object] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.1)
-        ended = threading.Event()
-
-        def serve() -> None:
-            while not ended.is_set():
-                try:
-                    connection, _ = server.accept()
-                except TimeoutError:
-                    continue
-                came.append(connection)
-                connection.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield server.getsockname()[1], came
-        ended.set()
-        thread.join()
 
 
 def test_a_mosaic_equals_gdals(tmp_path: Path) -> None:
