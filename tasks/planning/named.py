@@ -50,7 +50,7 @@ def resolve_model(model: str, image: Named, *, cache: Path | None = None) -> str
 
 def _channels(source: Source) -> int:
     if format_of(source).mask == "nifti":
-        return 1  # and opening it may take as long as inflating it
+        return len(source.parts)  # and opening it may take as long as inflating it
     with tempfile.TemporaryDirectory() as scratch:
         opened = open_image(source, scratch=Path(scratch))
         try:

@@ -314,3 +314,9 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
     # A frame that is asked for is one even where the model has as many channels as there are frames.
     wanted = Wanted(count=2, reading=Reading(frame=1))
     assert len(open_image(tmp_path / "x.nii", scratch=tmp_path, wanted=wanted).info.channels) == 1
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/cells.ome.zarr", "https://host/cells.ome.tif"])
+def test_addresses_are_to_be_copied_first(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError, match="copy it first"):
+        open_image(address, scratch=tmp_path)
