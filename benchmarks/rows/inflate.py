@@ -26,6 +26,7 @@ READS = """
 import json, resource, sys, time
 from pathlib import Path
 from benchmarks.rows.inflate import all_reads
+import tasks.imagery.volume.nifti
 from tasks.imagery.open import open_image
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -80,7 +80,7 @@ FORMATS = (
     ),
     Format(
         "modalities",
-        "Modalities",
+        "Volumes, one per channel",
         "tasks.imagery.volume.modalities:open_modalities",
         several="volume",
         parts="volume",
@@ -106,6 +106,7 @@ FORMATS = (
         "ome-zarr",
         "OME-Zarr",
         "tasks.imagery.volume.ome_zarr:open_ome_zarr",
+        suffixes=(".zarr",),
         folder="tasks.imagery.volume.ome_zarr:is_zarr",
         parts="volume",
         mask="ome-zarr",

@@ -63,9 +63,11 @@ def describe(info: ImageInfo) -> str:
     n = len(info.channels)
     parts.append(info.dtype if n == 1 else f"{n} channels of {info.dtype}")
     if info.kind == "volume":
-        spacing = " × ".join(f"{v:.4g}" for v in reversed(info.grid["spacing"][-3:]))
+        steps = list(reversed(info.grid["spacing"][-3:]))
+        unit, factor = ("µm", 1e3) if max(steps) < 0.05 else ("mm", 1.0)
+        spacing = " × ".join(f"{v * factor:.4g}" for v in steps)
         turned = f", {info.grid['orientation']}" if info.grid.get("patient", True) else ""
-        parts.append(f"{spacing} mm{turned}")
+        parts.append(f"{spacing} {unit}{turned}")
     else:
         a, b, _, d, e, _ = info.grid["transform"]
         crs = info.grid["crs"]

@@ -69,7 +69,7 @@ def _channels(source: Source, reading: Reading) -> int:
     if reading.bands:
         return len(reading.bands)
     if format_of(source).mask == "nifti":
-        return 1  # and opening it may take as long as inflating it
+        return len(source.parts)  # and opening it may take as long as inflating it
     with tempfile.TemporaryDirectory() as scratch:
         opened = open_image(source, scratch=Path(scratch))
         try:

@@ -56,6 +56,8 @@ def size_unit(summary: dict[str, Any]) -> Unit:
     if base == "m2":
         return Unit("km²", 1e-6) if largest >= 1e6 else Unit("m²", 1.0)
     if base == "mm3":
+        if 0 < largest < 1e-2:
+            return Unit("µm³", 1e9)
         return Unit("mL", 1e-3) if largest >= 100 else Unit("mm³", 1.0)
     return Unit("pixels", 1.0)
 

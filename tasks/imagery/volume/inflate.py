@@ -17,6 +17,8 @@ from pathlib import Path
 from tasks.errors import InputError, OutputError
 
 _CHUNK = 1 << 20
+#: Compressed bytes read at once: what is left of them after each piece is copied by zlib.
+_PACKED = 1 << 18
 #: Pieces that wait for the disk while the next is inflated.
 _WAITING = 4
 #: Deflate cannot do better than 1032 : 1.
@@ -145,7 +147,7 @@ def _inflated(path: Path, start: int, stop: int | None, *, limit: int = _CHUNK) 
         stream, begun, more = zlib.decompressobj(_ANY_WRAPPER), False, b""
         while True:
             if not more:
-                more = raw.read(min(_CHUNK, left))
+                more = raw.read(min(_PACKED, left))
                 left = left - len(more) if more else 0
             if stream.eof:
                 # Archivers pad with zeros; another member may follow.

@@ -48,6 +48,7 @@ def test_duration_and_size() -> None:
         ("m2", 9e5, "m²", 1),
         ("mm3", 5e5, "mL", 1e-3),
         ("mm3", 50, "mm³", 1),
+        ("mm3", 1e-6, "µm³", 1e9),
         ("pixels", 9, "pixels", 1),
     ],
 )

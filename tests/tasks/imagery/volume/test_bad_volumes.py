@@ -6,6 +6,9 @@ import gzip
 import json
 import re
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -271,3 +274,49 @@ def test_the_digest_holds_the_data_file(tmp_path: Path) -> None:
     after = {n: input_digest(p, cache=tmp_path / "cache") for n, p in made.items()}
     assert all(before[n] != after[n] for n in made)
     assert SimpleITK.ReadImage(str(made["x.nhdr"])).GetSize() == (5, 4, 3)
+
+
+def test_what_is_inflated_twice_at_once_is_whole(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tasks.imagery.volume.inflate import inflate
+
+    data = np.random.default_rng(0).integers(0, 99, 3_000_000, dtype=np.uint8).tobytes()
+    path = tmp_path / "x.gz"
+    # Members one after the other, and zeros at the end, are one stream.
+    path.write_bytes(gzip.compress(data[:1_000_001]) + gzip.compress(data[1_000_001:]) + bytes(700))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: inflate(path, tmp_path / "s", size=len(data)), range(8)))
+    assert len(set(found)) == 1
+    assert found[0].read_bytes() == data
+    assert list((tmp_path / "s").iterdir()) == [found[0]]
+
+
+def test_a_killed_inflation_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(bytes(200_000_000), 1))
+    code = "import sys; from pathlib import Path; from tasks.imagery.volume.inflate import inflate; "
+    code += "inflate(Path(sys.argv[1]), Path(sys.argv[2]), size=200_000_000)"
+    scratch = tmp_path / "s"
+    with subprocess.Popen([sys.executable, "-c", code, str(path), str(scratch)]) as process:
+        while process.poll() is None and not any(p.stat().st_size for p in scratch.glob("*.part")):
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -9
+    assert not list(scratch.glob("*.nii"))
+
+
+def test_frames_that_are_not_there(tmp_path: Path) -> None:
+    nib.Nifti1Image(np.zeros((3, 4, 5, 2), "u1"), np.eye(4)).to_filename(tmp_path / "x.nii")
+    for frame, path in ((2, tmp_path / "x.nii"), (1, ngff(tmp_path / "y.zarr"))):
+        with pytest.raises(InputError, match=f"--frame {frame}"):
+            open_image(path, scratch=tmp_path, wanted=Wanted(reading=Reading(frame=frame)))
+    # A frame that is asked for is one even where the model has as many channels as there are frames.
+    wanted = Wanted(count=2, reading=Reading(frame=1))
+    assert len(open_image(tmp_path / "x.nii", scratch=tmp_path, wanted=wanted).info.channels) == 1
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/cells.ome.zarr", "https://host/cells.ome.tif"])
+def test_addresses_are_to_be_copied_first(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError, match="copy it first"):
+        open_image(address, scratch=tmp_path)
