@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from segmodels.bundles.card import ClassCard
-from tasks.ahead import one_ahead
 from tasks.codes import special_codes
 from tasks.files import writing
 from tasks.imagery.mask_files import fsync_replace, need_space, remove
@@ -107,7 +106,7 @@ def compress_codes(header: Any, flat: Path, target: Path, *, nodata: np.unsigned
     squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     with target.open("wb") as out:
         out.write(squeeze.compress(head.getvalue()))
-        for codes in one_ahead(_codes(flat, nodata)):
+        for codes in _codes(flat, nodata):
             out.write(squeeze.compress(codes))
         out.write(squeeze.flush())
 
