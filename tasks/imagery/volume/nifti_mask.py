@@ -107,7 +107,7 @@ def compress_codes(header: Any, flat: Path, target: Path, *, nodata: np.unsigned
     with target.open("wb") as out:
         out.write(squeeze.compress(head.getvalue()))
         for codes in _codes(flat, nodata):
-            out.write(squeeze.compress(memoryview(codes)))
+            out.write(squeeze.compress(codes.data))
         out.write(squeeze.flush())
 
 
