@@ -156,7 +156,7 @@ class NiftiProbabilities:
 
     def __init__(self, info: ImageInfo, path: Path, *, names: Sequence[str]) -> None:
         from tasks.imagery.volume import orientation
-        from tasks.imagery.volume.nifti_mask import filled, mask_header, mask_shape
+        from tasks.imagery.volume.nifti_mask import mask_header, mask_shape, reserved
 
         self._path = path
         self._flat = path.with_name(path.name + ".flat.part")
@@ -173,7 +173,7 @@ class NiftiProbabilities:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 need_space(path.parent, size)
-                self._map = filled(self._flat, size, b"\0")
+                self._map = reserved(self._flat, size)
         except BaseException:
             self.abort()
             raise
@@ -220,5 +220,4 @@ class NiftiProbabilities:
     def _close(self) -> None:
         mapped, self._map = self._map, None
         if mapped is not None:
-            mapped.flush()
             mapped.close()

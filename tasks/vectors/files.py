@@ -59,7 +59,17 @@ def _write_parquet(path: Path, groups: Groups, schema: pa.Schema, crs: str | Non
     full = pa.schema([*fields, pa.field("geometry", pa.binary())])
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     kinds: set[str] = set()
-    with writing(path), pq.ParquetWriter(path, full, compression="zstd", version="2.6") as writer:
+    with (
+        writing(path),
+        pq.ParquetWriter(
+            path,
+            full,
+            compression="zstd",
+            version="2.6",
+            use_dictionary=["class"],
+            write_statistics=schema.names,
+        ) as writer,
+    ):
         for shapes, table in groups:
             low, high = (
                 np.minimum(low, shapes.points.min(axis=0)),

@@ -56,10 +56,7 @@ def shapes(
     for regions, rings, pixels, lengths in corners(traced, keep=keep):
         if simplifier is not None:
             pixels, lengths = simplifier.take(pixels, lengths)
-        columns, lines = closed(pixels, lengths, a * e - b * d < 0)
-        points = np.empty((columns.size, 2))
-        points[:, 0] = c + a * columns + b * lines
-        points[:, 1] = f + d * columns + e * lines
+        points = closed(pixels, lengths, (a, b, c, d, e, f))
         ends = np.concatenate([[0], np.cumsum(lengths.astype(np.int64) + 1)])
         first = np.searchsorted(traced.region[rings], np.append(regions, np.iinfo(np.int32).max))
         yield Shapes(regions, first.astype(np.int64), traced.outer[rings], ends, points)
@@ -125,16 +122,23 @@ def _gather(
 
 
 @compiled()
-def closed(pixels: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32], back: bool) -> Any:
-    """Columns and lines of rings that end where they begin, turned round if ``back``."""
-    total = pixels.shape[0] + lengths.size
-    columns, lines = np.empty(total), np.empty(total)
+def closed(
+    pixels: npt.NDArray[np.int32],
+    lengths: npt.NDArray[np.int32],
+    transform: tuple[float, float, float, float, float, float],
+) -> Any:
+    """Rings on the map that end where they begin, turned round where the map's y runs against the lines."""
+    a, b, c, d, e, f = transform
+    back = a * e - b * d < 0
+    out = np.empty((pixels.shape[0] + lengths.size, 2))
     at, n = 0, 0
     for length in lengths:
         for k in range(length + 1):
             i = k % length
             j = at + ((length - i) % length if back else i)
-            columns[n], lines[n] = pixels[j, 0] >> 1, pixels[j, 1]
+            column, line = np.float64(pixels[j, 0] >> 1), np.float64(pixels[j, 1])
+            out[n, 0] = c + a * column + b * line
+            out[n, 1] = f + d * column + e * line
             n += 1
         at += length
-    return columns, lines
+    return out

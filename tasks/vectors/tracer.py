@@ -13,6 +13,7 @@ from tasks.compiled import compiled
 from tasks.errors import OutputError
 from tasks.files import writing
 from tasks.vectors import kernel
+from tasks.vectors.labels import START, unite
 from tasks.vectors.sizes import LineSizes, plain_sizes
 
 _I32 = npt.NDArray[np.int32]
@@ -70,7 +71,7 @@ class Tracer:
         self._wanted[list(codes)] = True
         self._lines = np.zeros((2, 5, width + 4), np.int32)
         self._lines[0, :3, 0] = -1
-        self._lines[0, kernel.START, 1] = width + 1
+        self._lines[0, START, 1] = width + 1
         self._state = np.zeros(5, np.int64)
         self._parent = np.zeros(0, np.int32)
         self._regions = np.zeros(0, np.int32)
@@ -263,6 +264,6 @@ def _merge(region: npt.NDArray[np.int32], piece: npt.NDArray[np.int32]) -> None:
     """Adds what ``piece`` joins to the sets of ``region``, then gives every label its root."""
     for i in range(region.size):
         if piece[i] != i:
-            kernel.unite(region, i, piece[i])
+            unite(region, i, piece[i])
     for i in range(region.size):
         region[i] = region[region[i]]

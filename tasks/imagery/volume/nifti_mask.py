@@ -8,7 +8,7 @@ import math
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,9 @@ class NiftiMask:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 need_space(path.parent, size)
-                self._map = filled(self._flat, size, self._dtype.type(special["nodata"]).tobytes())
+                # Kept with nodata's bits turned over, so that zeros are nodata.
+                self._nodata = self._dtype.type(special["nodata"])
+                self._map = reserved(self._flat, size)
         except BaseException:
             self.abort()
             raise
@@ -68,7 +70,7 @@ class NiftiMask:
         native = orientation.spatial(self._shape)
         frames = math.prod(self._shape[3:])
         where = orientation.to_native(window[-3:], self._axes, native)
-        codes = codes.astype(self._dtype, casting="same_kind", copy=False)
+        codes = codes.astype(self._dtype, casting="same_kind", copy=False) ^ self._nodata
         codes = np.moveaxis(codes, 0, 3) if len(window) == 4 else codes[..., np.newaxis]
         when = window[0] if len(window) == 4 else slice(0, 1)
         with writing(self._path):
@@ -83,7 +85,7 @@ class NiftiMask:
         """Compresses without time or name, fsyncs, and gives the file its name."""
         with writing(self._path):
             self._close()
-            compress_codes(self._header, self._flat, self._part)
+            compress_codes(self._header, self._flat, self._part, nodata=self._nodata)
             fsync_replace(self._part, self._path)
             self._flat.unlink()
 
@@ -95,21 +97,26 @@ class NiftiMask:
     def _close(self) -> None:
         mapped, self._map = self._map, None
         if mapped is not None:
-            mapped.flush()
             mapped.close()
 
 
-def compress_codes(header: Any, flat: Path, target: Path) -> None:
-    """Writes a header and the bytes of a flat file as one gzip stream without time or name."""
+def compress_codes(header: Any, flat: Path, target: Path, *, nodata: np.unsignedinteger[Any]) -> None:
+    """Writes a header and the codes of a flat file as one gzip stream without time or name."""
     head = io.BytesIO()
     header.write_to(head)
     # Runs alone are looked for: of codes that is as small as the usual way, and takes a third of its time.
     squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    with flat.open("rb") as source, target.open("wb") as out:
+    with target.open("wb") as out:
         out.write(squeeze.compress(head.getvalue()))
-        while piece := source.read(_CHUNK):
-            out.write(squeeze.compress(piece))
+        for codes in _codes(flat, nodata):
+            out.write(squeeze.compress(codes.data))
         out.write(squeeze.flush())
+
+
+def _codes(flat: Path, nodata: np.unsignedinteger[Any]) -> Iterator[npt.NDArray[Any]]:
+    with flat.open("rb") as source:
+        while piece := source.read(_CHUNK):
+            yield np.frombuffer(piece, nodata.dtype) ^ nodata
 
 
 def mask_shape(info: ImageInfo) -> tuple[int, ...]:
@@ -117,14 +124,15 @@ def mask_shape(info: ImageInfo) -> tuple[int, ...]:
     return tuple(int(n) for n in info.grid["native_shape"])
 
 
-def filled(path: Path, size: int, fill: bytes) -> mmap.mmap:
-    """A new file of ``size`` bytes that repeat ``fill``, mapped."""
-    with path.open("wb") as f:
-        piece = fill * (_CHUNK // len(fill))
-        for start in range(0, size, _CHUNK):
-            f.write(piece[: min(_CHUNK, size - start)])
-    fd = os.open(path, os.O_RDWR)
+def reserved(path: Path, size: int) -> mmap.mmap:
+    """A new file of zeros, mapped, whose room on the disk is certain: a write that finds none would kill the process."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)
+        else:
+            for start in range(0, size, _CHUNK):
+                os.write(fd, bytes(min(_CHUNK, size - start)))
         return mmap.mmap(fd, size)
     finally:
         os.close(fd)
