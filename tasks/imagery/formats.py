@@ -40,10 +40,19 @@ class Format:
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".gtiff", ".gtif")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+DICOM_SUFFIXES = (".dcm", ".ima")
 
 FORMATS = (
     Format("geotiff", "GeoTIFF", "tasks.imagery.raster.geotiff:open_geotiff", suffixes=TIFF_SUFFIXES),
     Format("nifti", "NIfTI", "tasks.imagery.volume.nifti:open_nifti", suffixes=NIFTI_SUFFIXES, mask="nifti"),
+    Format(
+        "dicom",
+        "DICOM",
+        "tasks.imagery.volume.dicom.image:open_dicom",
+        suffixes=DICOM_SUFFIXES,
+        folder="tasks.imagery.volume.dicom.headers:holds_dicom",
+        mask="nifti",
+    ),
 )
 
 

@@ -42,6 +42,7 @@ class ImageInfo:
             (axis codes of the file), ``spacing`` (mm per ``axes`` entry; 0 for ``t``),
             ``unit_mm`` (of the affine) and ``voxel_mm3``.
         notes: Sentences a user should see (no CRS, qform and sform disagree …).
+        suspicions: Reasons why a result may be wrong; any makes the run *suspect*.
         gdal: Of a raster, what GDAL opens to show the same channels smaller; None if it cannot.
     """
 
@@ -58,6 +59,7 @@ class ImageInfo:
     nodata: float | None
     grid: dict[str, Any]
     notes: tuple[str, ...] = ()
+    suspicions: tuple[str, ...] = ()
     gdal: str | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from segmodels.bundles.card import Card, ChannelCard
+from segmodels.bundles.series import SeriesRule
 
 Units = Literal["card", "stored"]
 
@@ -43,11 +44,13 @@ class Wanted:
         channels: The model's, in its order; empty where no model is known.
         count: How many channels, where no more is known of them.
         reading: What the user says.
+        series: Which DICOM series the model was made for.
     """
 
     channels: tuple[ChannelCard, ...] = ()
     count: int | None = None
     reading: Reading = field(default_factory=Reading)
+    series: SeriesRule | None = None
 
     @property
     def number(self) -> int | None:
@@ -57,4 +60,4 @@ class Wanted:
     @classmethod
     def by(cls, card: Card, reading: Reading | None = None) -> Wanted:
         """What a model wants, read as its user says."""
-        return cls(channels=card.channels, reading=reading or Reading())
+        return cls(channels=card.channels, reading=reading or Reading(), series=card.series)

@@ -145,6 +145,7 @@ def make_plan(
             *_preview_notes(card, area),
         ),
         suspicions=(
+            *info.suspicions,
             *out_of_range(card, statistics),
             *other_spacing(card, info),
             *blind_tiles(card, layout.tiles.tile),
