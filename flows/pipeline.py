@@ -173,7 +173,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 finished=datetime.now(UTC),
                 pace=Pace(tuple(ended), workers=plan.workers, scan=scan),
             )
-            runner.call(report_item, work, record)
+            record["warnings"] += runner.call(report_item, work, record)
         progress.stage("publish")
         record["timings"]["report"] = round(timings["report"], 3)
         runner.call(publish_item, work, record)

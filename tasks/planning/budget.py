@@ -17,6 +17,7 @@ import numpy as np
 from segmodels.bundles.card import Card
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.shared import cells_of, shared_bytes
+from tasks.imagery.volume.dicom.price import dicom_bytes
 from tasks.planning.statistics import BAND_BYTES
 from tasks.tiling.grid import BlockAxis, Index, TileGrid
 from tasks.tiling.weights import Quantisation
@@ -211,6 +212,7 @@ def budget(
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
     pixels, whole = int(np.prod(info.shape, dtype=object)), int(np.prod(grid.shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
+    after += dicom_bytes(info, card)
     memory = base_bytes(engine, server=server) + max(computing, after)
     mask = pixels * (2 if card.wide else 1)
     inflated = whole * value_bytes(info) if info.source.parts[0].uri.lower().endswith(".gz") else 0
