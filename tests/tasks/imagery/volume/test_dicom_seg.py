@@ -92,8 +92,13 @@ def test_itk_finds_it_where_the_scan_is(tmp_path: Path) -> None:
     mask[0, 0, 3] = 4  # no slice without
     made(tmp_path / "in", tmp_path / "out", mask)
     image = sitk.ReadImage(str(tmp_path / "out" / "mask.dcm"))
-    assert np.array_equal(sitk.GetArrayFromImage(image) > 0, (mask == 4).transpose(2, 1, 0))
-    assert np.allclose(image.GetOrigin(), to_lps(affine)[:3, 3])
+    read = sitk.GetArrayFromImage(image)
+    assert read.shape == SHAPE[::-1]
+    for n in range(SHAPE[2]):
+        corner = [*image.TransformIndexToPhysicalPoint((0, 0, n)), 1]
+        i, j, k = np.rint((np.linalg.inv(to_lps(affine)) @ corner)[:3]).astype(int)
+        assert (i, j) == (0, 0)
+        assert np.array_equal(read[n] > 0, (mask[:, :, k] == 4).T)
 
 
 def test_equal_runs_give_equal_files(tmp_path: Path) -> None:
