@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import data, demo, evaluate, gpu_check, label, models, plan, run, train
+from flows.commands import batch, data, demo, evaluate, gpu_check, label, models, plan, run, train
 
 app = typer.Typer(
     name="segflow",
-    help="Segment GeoTIFF and NIfTI images that are too large, or too many: tiled, exact, resumable, measured.",
+    help="Segment images that are too large, or too many: tiled, exact, resumable, measured.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("label")(label.label)
 app.command("plan")(plan.plan)
+app.command("batch")(batch.batch)
+app.command("items")(batch.items)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("gpu-check")(gpu_check.gpu_check)

@@ -14,6 +14,7 @@ from tasks.evaluation.score import ItemScore, Scoring, score_codes
 from tasks.evaluation.sources import PairTruth, open_codes
 from tasks.files import writing
 from tasks.imagery.formats import NIFTI_SUFFIXES, TIFF_SUFFIXES
+from tasks.items.item import flat
 from tasks.publishing.publish import RECORD, read_record
 
 SPLITS = ("train", "val", "test")
@@ -45,7 +46,7 @@ def item_names(items: Sequence[DatasetItem]) -> dict[str, str]:
     Raises:
         InputError: Two ids become one.
     """
-    names = {item.id: item.id.replace("/", "__").lstrip(".") for item in items}
+    names = {item.id: flat(item.id) for item in items}
     if len(set(names.values())) < len(names):
         twice = sorted(n for n in names.values() if list(names.values()).count(n) > 1)
         raise InputError(f"several items would be written as {twice[0]}; rename them in the data set")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -84,6 +85,24 @@ def test_a_refused_image_is_said_once(fresh_segflow: Any, shared_data: Path, tmp
     assert (done.code, done.answer["exit_code"]) == (3, 3)
     assert len(done.complaints) == 1
     assert not (fresh_segflow.home / "prefect" / "prefect.db").exists()
+
+
+def test_a_batch_has_a_run_per_image(shared_data: Path, fresh_segflow: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(shared_data / NAIP, folder)
+    (folder / "bad.tif").write_text("no image")
+    done = fresh_segflow("batch", folder, "--model", "water-ndwi", "--out", tmp_path / "out", "--json")
+    assert (done.code, done.answer["count"]) == (4, {"done": 1, "failed": 1})
+    assert "Traceback" not in done.error
+    runs = rows(
+        fresh_segflow.home, "select name, state_type, parent_task_run_id is null from flow_run order by 3"
+    )
+    assert runs == [
+        (f"{ITEM} with water-ndwi", "COMPLETED", 0),
+        ("in with water-ndwi", "COMPLETED", 1),
+    ]
+    assert servers(fresh_segflow.home) == []
 
 
 PROGRAM = """

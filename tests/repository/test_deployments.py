@@ -27,7 +27,7 @@ def with_schedule() -> str:
 )
 def test_prefect_accepts_it(text: str) -> None:
     model = PrefectYamlModel.model_validate(yaml.safe_load(text))
-    assert [d.name for d in model.deployments] == ["segment-image", "train-model", "evaluate-dataset"]
+    assert [d.name for d in model.deployments] == ["segment-image", "segment-batch", "train-model", "evaluate-dataset"]
     for deployment in model.deployments:
         assert deployment.work_pool is not None
         assert deployment.work_pool.name == "segflow"
