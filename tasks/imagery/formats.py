@@ -83,6 +83,7 @@ def format_of(source: Source) -> Format:
     Raises:
         InputError: It is of none.
     """
+    source = source.revealed()
     if len(source.parts) > 1:
         several = [f for f in FORMATS if f.several]
         if several:

@@ -215,7 +215,7 @@ def budget(
     after += dicom_bytes(info, card)
     memory = base_bytes(engine, server=server) + max(computing, after)
     mask = pixels * (2 if card.wide else 1)
-    inflated = whole * value_bytes(info) if info.source.parts[0].uri.lower().endswith(".gz") else 0
+    inflated = whole * value_bytes(info) if info.source.revealed().parts[0].uri.lower().endswith(".gz") else 0
     work = mask + pixels + stored_bytes(grid, quantisation, window) + inflated
     work += mask if card.postprocess else 0  # its flat copy
     # The flat mask and the published one; those of a raster have overviews.

@@ -37,7 +37,7 @@ def input_digest(source: Named, *, cache: Path | None = None) -> str:
     Raises:
         InputError: It cannot be read.
     """
-    source = Source.of(source)
+    source = Source.of(source).revealed()
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
     digests = [(_part_digest(p.local, cache), p.channel) for p in source.parts]
     if len(digests) == 1:

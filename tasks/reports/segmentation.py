@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.views.private import revealed_wanted
 from tasks.imagery.wanted import Wanted
 from tasks.planning.plan import Plan
 from tasks.work import WorkFolder
@@ -26,7 +27,8 @@ def write_seg(plan: Plan, info: ImageInfo, record: dict[str, Any], work: WorkFol
     from tasks.imagery.volume.dicom.image import DicomImage
     from tasks.imagery.volume.dicom.seg import NAME, write_segmentation
 
-    image = DicomImage(plan.image, Wanted.by(plan.card, plan.parameters.reading))
+    wanted = revealed_wanted(plan.image, Wanted.by(plan.card, plan.parameters.reading))
+    image = DicomImage(plan.image.revealed(), wanted)
     left_out = write_segmentation(
         work.result / "mask.nii.gz",
         work.result / NAME,

@@ -154,6 +154,9 @@ def _header(info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comme
     header["cal_max"] = header["cal_min"] = 0
     header["intent_code"] = _LABEL
     header["intent_name"], header["descrip"], header["aux_file"] = b"", b"segflow", b""
+    for field in ("db_name", "data_type", "unused_str"):
+        if field in header:
+            header[field] = b""
     for field in ("intent_p1", "intent_p2", "intent_p3"):
         header[field] = 0
     if "glmax" in header:

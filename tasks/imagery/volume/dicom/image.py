@@ -117,7 +117,7 @@ class DicomImage:
         except PixelError as error:
             where = ", ".join(f"{p:g}" for p in frame.position)
             raise InputError(
-                f"{self._info.source}: the slice at ({where}) mm is corrupt: {error}; fetch it again"
+                f"{self._info.source}: the slice at ({where}) mm is corrupt: {error}; fetch it again, or convert it with gdcmconv --raw"
             ) from None
         there = None
         if frame.padding is not None and frame.padding[1] * frame.slope + frame.intercept < _LEAST_HU:

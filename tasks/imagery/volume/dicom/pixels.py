@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def _decoded(stored: Stored, index: int) -> npt.NDArray[Any]:
     if stored.syntax in _BY_PYDICOM:
         from pydicom.pixels import pixel_array
 
+        # Runs that give more bytes than a slice has are damaged; pydicom would drop the rest and go on.
+        warnings.filterwarnings("error", message="The decoded RLE segment")
         return np.asarray(pixel_array(alone, raw=True))
     return _by_itk(alone)
 
