@@ -51,7 +51,9 @@ def privatised(options: dict[str, Any], *, file: Path | None = None) -> dict[str
     if source.private or not wants_private(source, options.get("private")):
         return options
     if any(":" in rule for rule in options.get("valid") or ()):
-        raise UsageError("--valid names a file, which --private cannot hide: give --no-private, or leave it out")
+        raise UsageError(
+            "--valid names a file, which --private cannot hide: give --no-private, or leave it out"
+        )
     file = file or key_file(options["out"])
     layer, aoi = options.get("layer"), options.get("aoi")
     entry = keys.Entry(
@@ -61,7 +63,9 @@ def privatised(options: dict[str, Any], *, file: Path | None = None) -> dict[str
         about=_about(source),
     )
     (key,) = keys.register(file, entry)
-    said = {t for p in source.parts for t in (p.uri, str(Path(p.uri).name))} | {str(t) for t in (layer, aoi) if t}
+    said = {t for p in source.parts for t in (p.uri, str(Path(p.uri).name))} | {
+        str(t) for t in (layer, aoi) if t
+    }
     return {
         **options,
         "image": keys.address(file, key),

@@ -6,4 +6,6 @@ from prefect.cache_policies import NO_CACHE
 from tasks.coarse.step import locate_region
 from tasks.privacy.hiding import guarded
 
-locate_region_task = task(name="locate-region", cache_policy=NO_CACHE, persist_result=False)(guarded(locate_region))
+locate_region_task = task(name="locate-region", cache_policy=NO_CACHE, persist_result=False)(
+    guarded(locate_region)
+)

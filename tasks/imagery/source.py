@@ -173,7 +173,8 @@ class Source(BaseModel):
     def absolute(self) -> Source:
         """The same with absolute paths, for processes that run elsewhere."""
         parts = (
-            p if p.remote or p.private else p.model_copy(update={"uri": str(Path(p.uri).absolute())}) for p in self.parts
+            p if p.remote or p.private else p.model_copy(update={"uri": str(Path(p.uri).absolute())})
+            for p in self.parts
         )
         return Source(parts=tuple(parts))
 

@@ -37,7 +37,7 @@ def hidden(text: str, source: Source) -> str:
 def _words(text: str) -> set[str]:
     path = Path(text)
     words = {text, str(path), path.name, path.name.split(".")[0], str(path.absolute())}
-    words |= {part for part in re.split(r"[\s^=]+", text)} if not path.exists() else {str(path.resolve())}
+    words |= set(re.split(r"[\s^=]+", text)) if not path.exists() else {str(path.resolve())}
     return {w for w in words if len(w) >= _SHORTEST}
 
 

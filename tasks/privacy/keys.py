@@ -105,7 +105,7 @@ def look_up(uri: str) -> Entry:
     """
     file, _, key = uri.removeprefix(SCHEME).rpartition("#")
     try:
-        stat = os.stat(file)
+        stat = Path(file).stat()
         return _entries(file, stat.st_mtime_ns, stat.st_size, stat.st_ino)[key]
     except (OSError, KeyError, ValueError):
         raise InputError(

@@ -92,7 +92,8 @@ def test_nothing_planted_reaches_outputs_logs_or_the_database(
     keys = json.loads((out / ".segflow" / "keys.json").read_text())["keys"]
     mapped = {Path(entry["parts"][0][0]).name: key for key, entry in keys.items()}
     good = mapped[f"{PLANT}good"]
-    assert (out / good / "mask.dcm").is_file() and (out / good / "report.html").is_file()
+    assert (out / good / "mask.dcm").is_file()
+    assert (out / good / "report.html").is_file()
     assert keys[good]["about"]["patient"] == f"{PLANT}ID"
     reasons = {i["item"]: i["reason"] for i in done.answer["items"]}
     assert "series that may be meant" in reasons[mapped[f"{PLANT}two"]]
@@ -125,7 +126,9 @@ def test_nothing_planted_reaches_outputs_logs_or_the_database(
     assert (out / ".segflow" / "keys.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_keys_cannot_be_guessed_but_stay(patients: Path, segflow: Any, make_bundle: Any, tmp_path: Path) -> None:
+def test_keys_cannot_be_guessed_but_stay(
+    patients: Path, segflow: Any, make_bundle: Any, tmp_path: Path
+) -> None:
     model, one = make_bundle((300.0,)), patients / f"{PLANT}good"
     first = segflow.run(one, model, tmp_path / "1")
     assert segflow.run(one, model, tmp_path / "1").answer["already_done"]

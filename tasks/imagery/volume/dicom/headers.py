@@ -26,12 +26,42 @@ _COMPRESSED = {
     "1.2.840.10008.1.2.5",
     *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)),
 }
-_TAGS = """SOPClassUID SOPInstanceUID SeriesInstanceUID StudyInstanceUID FrameOfReferenceUID SeriesNumber
-SeriesDescription Modality ImageType ConvolutionKernel SliceThickness ImagePositionPatient ImageOrientationPatient
-PixelSpacing Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit
-PixelRepresentation RescaleSlope RescaleIntercept ModalityLUTSequence PixelPaddingValue PixelPaddingRangeLimit
-TemporalPositionIdentifier TriggerTime AcquisitionNumber AcquisitionTime SharedFunctionalGroupsSequence
-PerFrameFunctionalGroupsSequence""".split()
+_TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "Modality",
+    "ImageType",
+    "ConvolutionKernel",
+    "SliceThickness",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "TemporalPositionIdentifier",
+    "TriggerTime",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
 #: What may tell the time points of a series apart, the first that does so cleanly.
 TIME_KEYS = ("TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber", "AcquisitionTime")
 
@@ -156,7 +186,7 @@ def headers(source: Path) -> tuple[tuple[Header, ...], tuple[Reject, ...]]:
     Raises:
         ValueError: There are too many files.
     """
-    found = []
+    found: list[tuple[str, int, int, int]] = []
     for path in [source] if source.is_file() else _files(source):
         if len(found) == MAX_FILES:
             raise ValueError(f"more than {MAX_FILES} files")
@@ -201,15 +231,19 @@ def _has_preamble(path: Path) -> bool:
 @lru_cache(maxsize=4)
 def _headers(files: tuple[tuple[str, int, int, int], ...]) -> tuple[tuple[Header, ...], tuple[Reject, ...]]:
     _be_silent()
-    good, bad = [], []
+    good: list[Header] = []
+    bad: list[Reject] = []
     for name, size, _, _ in files:
         one = _header(Path(name), size)
-        (good if isinstance(one, Header) else bad).append(one)
-    return tuple(good), tuple(bad)  # type: ignore[arg-type]
+        if isinstance(one, Header):
+            good.append(one)
+        else:
+            bad.append(one)
+    return tuple(good), tuple(bad)
 
 
 def _be_silent() -> None:
-    """pydicom quotes values of a header in its warnings, and those may name a patient."""
+    """Silences pydicom: it quotes values of a header in its warnings, and those may name patients."""
     from pydicom import config
 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -235,7 +269,7 @@ def _header(path: Path, size: int) -> Header | Reject:
             f.seek(where)
             element = f.read(12)
         return _read(path, size, head, syntax, where, element)
-    except _Refused as refused:
+    except _RefusedError as refused:
         return Reject(str(refused), series)
     except OSError:
         return Reject("cannot be read", series)
@@ -245,25 +279,27 @@ def _header(path: Path, size: int) -> Header | Reject:
         return Reject(f"a damaged header ({type(error).__name__})", series)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Why a file holds no slice."""
 
 
 def _read(path: Path, size: int, head: Any, syntax: str, where: int, element: bytes) -> Header:
     rows, columns = _whole(head, "Rows"), _whole(head, "Columns")
     if not rows or not columns or element[:2] not in (b"\xe0\x7f", b"\x7f\xe0"):
-        raise _Refused("not an image")
+        raise _RefusedError("not an image")
     kinds = [str(v).upper() for v in _several(head.get("ImageType"))]
     if "LOCALIZER" in kinds or "SCOUT" in kinds:
-        raise _Refused("a localiser")
-    if _whole(head, "SamplesPerPixel", 1) != 1 or not str(head.get("PhotometricInterpretation", "")).startswith(
-        "MONOCHROME"
-    ):
-        raise _Refused("in colours (a screenshot or a report)")
+        raise _RefusedError("a localiser")
+    if _whole(head, "SamplesPerPixel", 1) != 1 or not str(
+        head.get("PhotometricInterpretation", "")
+    ).startswith("MONOCHROME"):
+        raise _RefusedError("in colours (a screenshot or a report)")
     if str(head.get("Modality", "")) in ("SEG", "RTDOSE", "PR"):
-        raise _Refused("a result, not a scan")
+        raise _RefusedError("a result, not a scan")
     if head.get("ModalityLUTSequence"):
-        raise _Refused("with values behind a look-up table, which is not supported: convert it with dcm2niix")
+        raise _RefusedError(
+            "with values behind a look-up table, which is not supported: convert it with dcm2niix"
+        )
     stored = _storage(path, size, head, syntax, where, element, rows, columns)
     return Header(
         series=str(head.get("SeriesInstanceUID", "")),
@@ -281,13 +317,13 @@ def _storage(
     path: Path, size: int, head: Any, syntax: str, where: int, element: bytes, rows: int, columns: int
 ) -> Stored:
     if syntax not in _NATIVE | _COMPRESSED:
-        raise _Refused("stored in a way that cannot be decoded here: convert it with gdcmconv --raw")
+        raise _RefusedError("stored in a way that cannot be decoded here: convert it with gdcmconv --raw")
     allocated = _whole(head, "BitsAllocated", 16)
     bits = _whole(head, "BitsStored", allocated)
     if allocated not in (8, 16, 32) or not 1 <= bits <= allocated or element[2:3] in (b"\x08", b"\x09"):
-        raise _Refused("with pixels of an unusual type: convert it with dcm2niix")
+        raise _RefusedError("with pixels of an unusual type: convert it with dcm2niix")
     if _whole(head, "HighBit", bits - 1) != bits - 1:
-        raise _Refused("with pixels packed in an unusual way: convert it with gdcmconv --raw")
+        raise _RefusedError("with pixels packed in an unusual way: convert it with gdcmconv --raw")
     frames = _whole(head, "NumberOfFrames", 1)
     stored = Stored(
         path=path,
@@ -301,11 +337,11 @@ def _storage(
         frames=frames,
     )
     if frames < 1 or stored.frame_bytes > MAX_FRAME:
-        raise _Refused("of an impossible size")
+        raise _RefusedError("of an impossible size")
     # A compressed frame takes at least the eight bytes of its own tag and length.
     least = stored.frame_bytes if stored.native else 8
     if stored.offset + frames * least > size:
-        raise _Refused("shorter than its header says: fetch it again")
+        raise _RefusedError("shorter than its header says: fetch it again")
     return stored
 
 
@@ -313,11 +349,11 @@ def _frames(head: Any, stored: Stored) -> Iterator[Frame]:
     each = head.get("PerFrameFunctionalGroupsSequence")
     if each is None:
         if stored.frames > 1:
-            raise _Refused("of several frames without a place for each: convert it with dcm2niix")
+            raise _RefusedError("of several frames without a place for each: convert it with dcm2niix")
         yield _frame(stored, 0, [head])
         return
     if len(each) != stored.frames:
-        raise _Refused("of several frames without a place for each: convert it with dcm2niix")
+        raise _RefusedError("of several frames without a place for each: convert it with dcm2niix")
     shared = head.get("SharedFunctionalGroupsSequence") or []
     common = [item for group in shared for item in _groups(group)]
     for index, group in enumerate(each):
@@ -341,16 +377,16 @@ def _frame(stored: Stored, index: int, places: list[Any]) -> Frame:
         position = _numbers(find("ImagePositionPatient"), 3)
         orientation = _numbers(find("ImageOrientationPatient"), 6)
     except ValueError:
-        raise _Refused("without a place in the patient: convert it with dcm2niix") from None
+        raise _RefusedError("without a place in the patient: convert it with dcm2niix") from None
     try:
         spacing = _numbers(find("PixelSpacing"), 2)
     except ValueError:
-        raise _Refused("without a spacing of its pixels: convert it with dcm2niix") from None
+        raise _RefusedError("without a spacing of its pixels: convert it with dcm2niix") from None
     if min(spacing) <= 0 or max(spacing) > 1e6 or max(map(abs, position)) > 1e9:
-        raise _Refused("with an impossible spacing or place: export it again")
+        raise _RefusedError("with an impossible spacing or place: export it again")
     slope, intercept = _number(find("RescaleSlope"), 1.0), _number(find("RescaleIntercept"), 0.0)
     if not math.isfinite(slope) or not math.isfinite(intercept) or slope == 0:
-        raise _Refused("with an impossible rescaling of its values: export it again")
+        raise _RefusedError("with an impossible rescaling of its values: export it again")
     thickness = _number(find("SliceThickness"), math.nan)
     times = [find(key) for key in TIME_KEYS]
     times[0] = find("TemporalPositionIndex") if times[0] is None else times[0]

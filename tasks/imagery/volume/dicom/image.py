@@ -145,11 +145,15 @@ class DicomImage:
         if times > 1:
             names, shape = ("t", *names), (times, *shape)
             spacing, chunk = (0.0, *spacing), (1, *chunk)
-            notes.append(f"The series has {times} time points: mask.nii.gz has them all, and no mask.dcm is made.")
+            notes.append(
+                f"The series has {times} time points: mask.nii.gz has them all, and no mask.dcm is made."
+            )
         if len(native) and native[2] == 1 and first.frames[0][0].thickness is None:
             notes.append("One slice without a thickness: 1 mm is assumed.")
         if first.tilt:
-            notes.append(f"The slices lean by {first.tilt:.1f}° (a tilted gantry); the mask's affine leans with them.")
+            notes.append(
+                f"The slices lean by {first.tilt:.1f}° (a tilted gantry); the mask's affine leans with them."
+            )
         channels = tuple(c.name for c in wanted.channels) if len(self._stacks) > 1 else ("intensity",)
         if len(channels) != len(self._stacks):
             channels = tuple(f"series{n + 1}" for n in range(len(self._stacks)))
@@ -183,7 +187,9 @@ def _one_frame(source: Source, stack: Stack | None, frame: int | None) -> Stack 
     if stack is None or frame is None:
         return stack
     if frame >= len(stack.frames):
-        raise InputError(f"{source} has {len(stack.frames)} time points, from 0: --frame {frame} is none of them")
+        raise InputError(
+            f"{source} has {len(stack.frames)} time points, from 0: --frame {frame} is none of them"
+        )
     return Stack((stack.frames[frame],), stack.affine, stack.tilt, stack.thickness)
 
 

@@ -77,7 +77,7 @@ def _decoded(stored: Stored, index: int) -> npt.NDArray[Any]:
         data = get_frame(f, index, number_of_frames=stored.frames)
     alone = _alone(stored, data)
     if stored.syntax in _BY_PYDICOM:
-        from pydicom.pixels import pixel_array
+        from pydicom.pixels.utils import pixel_array
 
         # Runs that give more bytes than a slice has are damaged; pydicom would drop the rest and go on.
         warnings.filterwarnings("error", message="The decoded RLE segment")
@@ -89,12 +89,12 @@ def _alone(stored: Stored, data: bytes) -> Any:
     """A data set that holds this frame and nothing else: no rescaling, nobody's name."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import SecondaryCaptureImageStorage
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
 
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = stored.syntax
+    meta.TransferSyntaxUID = UID(stored.syntax)
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     made.SOPClassUID, made.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
     made.Rows, made.Columns, made.SamplesPerPixel = stored.rows, stored.columns, 1
@@ -108,14 +108,14 @@ def _alone(stored: Stored, data: bytes) -> Any:
 
 
 def _by_itk(alone: Any) -> npt.NDArray[Any]:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "frame.dcm")
         alone.save_as(path, enforce_file_format=True)
-        reader = sitk.ImageFileReader()
+        reader = SimpleITK.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(path))
-        values = sitk.GetArrayFromImage(reader.Execute())
+        values = SimpleITK.GetArrayFromImage(reader.Execute())
     return np.asarray(values.reshape(values.shape[-2:]))

@@ -19,4 +19,8 @@ def dicom_bytes(info: ImageInfo, card: Card) -> int:
     columns, rows, slices = (int(n) for n in info.grid["native_shape"][:3])
     segments = sum(c.region for c in card.classes)
     voxels = columns * rows * slices
-    return LIBRARY_BYTES + voxels * (2 if segments > 255 else 1) + segments * (voxels // 4 + slices * FRAME_BYTES)
+    return (
+        LIBRARY_BYTES
+        + voxels * (2 if segments > 255 else 1)
+        + segments * (voxels // 4 + slices * FRAME_BYTES)
+    )

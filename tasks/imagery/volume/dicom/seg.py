@@ -87,7 +87,8 @@ def _dtype(wanted: Sequence[ClassCard]) -> np.dtype[Any]:
 
 def _flatten(mask: Path, flat: Path, stack: Stack, wanted: Sequence[ClassCard]) -> str:
     """Segment numbers, slice by slice in the order that the source's frames have; gives their digest."""
-    stored = nib.load(mask).dataobj
+    loaded: Any = nib.load(mask)
+    stored = loaded.dataobj
     first = stack.frames[0][0].stored
     shape, dtype = (first.rows, first.columns), stored.dtype
     numbers = np.zeros(1 << (8 * dtype.itemsize), _dtype(wanted))
@@ -115,9 +116,7 @@ def _places(stack: Stack) -> list[int]:
     return list(range(len(frames)))
 
 
-def _made(
-    flat: Path, stack: Stack, wanted: Sequence[ClassCard], record: dict[str, Any], digest: str
-) -> Any:
+def _made(flat: Path, stack: Stack, wanted: Sequence[ClassCard], record: dict[str, Any], digest: str) -> Any:
     import highdicom as hd
     from pydicom import dcmread
     from pydicom.uid import generate_uid
@@ -177,9 +176,7 @@ def _segment(number: int, card: ClassCard, algorithm: Any) -> Any:
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=card.name[:64],
-        segmented_property_category=_code(
-            Coding(value=coding.category, meaning=coding.category_meaning)
-        ),
+        segmented_property_category=_code(Coding(value=coding.category, meaning=coding.category_meaning)),
         segmented_property_type=_code(coding),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,

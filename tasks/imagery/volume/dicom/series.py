@@ -132,7 +132,9 @@ def _several(
         picked = []
         for channel in wanted.channels:
             rule = channel.series or SeriesRule(description=rf"\b{re.escape(channel.name)}\b")
-            fits = [s for s in every if not _against(s, wanted.series or SeriesRule()) and not _against(s, rule)]
+            fits = [
+                s for s in every if not _against(s, wanted.series or SeriesRule()) and not _against(s, rule)
+            ]
             fits = [s for s in fits if _problem(s) is None] or fits
             if len(fits) > 1:
                 raise InputError(
@@ -197,7 +199,9 @@ def _by_rule(label: str, every: tuple[Series, ...], rule: SeriesRule) -> Series:
     if not whole:
         reasons = "; ".join(f"{s}: {_problem(s)}" for s in fits[:_LISTED])
         raise InputError(f"{label} has no series that is a volume: {reasons}")
-    raise InputError(f"{label} has {len(whole)} series that may be meant: {_list(whole)}; choose one with --layer")
+    raise InputError(
+        f"{label} has {len(whole)} series that may be meant: {_list(whole)}; choose one with --layer"
+    )
 
 
 def _against(series: Series, rule: SeriesRule) -> str:

@@ -91,7 +91,11 @@ def stack(frames: tuple[Frame, ...]) -> Stack:
 def _check_alike(frames: tuple[Frame, ...]) -> None:
     first = frames[0]
     row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
-    if abs(np.linalg.norm(row) - 1) > 1e-3 or abs(np.linalg.norm(column) - 1) > 1e-3 or abs(row @ column) > 1e-3:
+    if (
+        abs(np.linalg.norm(row) - 1) > 1e-3
+        or abs(np.linalg.norm(column) - 1) > 1e-3
+        or abs(row @ column) > 1e-3
+    ):
         raise StackError("states directions that are no right angle: export it again")
     sizes = Counter((f.stored.rows, f.stored.columns) for f in frames)
     if len(sizes) > 1:

@@ -117,7 +117,9 @@ def write_series(
 def write_enhanced(path: Path, volume: npt.NDArray[np.int16], affine: npt.ArrayLike, **options: Any) -> None:
     """One file with all slices ``k``, the last one first."""
     lps = to_lps(affine)
-    ds = header(generate_uid(entropy_srcs=["enhanced"]), n=0, number=4, modality="CT", plant=options.get("plant", ""))
+    ds = header(
+        generate_uid(entropy_srcs=["enhanced"]), n=0, number=4, modality="CT", plant=options.get("plant", "")
+    )
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
     order = range(volume.shape[2])[::-1]
     pixels(ds, np.stack([volume[:, :, k].T for k in order]))

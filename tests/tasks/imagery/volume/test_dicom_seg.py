@@ -10,8 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pydicom
-import pytest
-import SimpleITK as sitk
+import SimpleITK
 
 from segmodels.bundles.card import ClassCard
 from segmodels.bundles.series import Coding
@@ -91,8 +90,8 @@ def test_itk_finds_it_where_the_scan_is(tmp_path: Path) -> None:
     mask = np.where(codes() == 4, 4, 0).astype(np.uint8)
     mask[0, 0, 3] = 4  # no slice without
     made(tmp_path / "in", tmp_path / "out", mask)
-    image = sitk.ReadImage(str(tmp_path / "out" / "mask.dcm"))
-    read = sitk.GetArrayFromImage(image)
+    image = SimpleITK.ReadImage(str(tmp_path / "out" / "mask.dcm"))
+    read = SimpleITK.GetArrayFromImage(image)
     assert read.shape == SHAPE[::-1]
     for n in range(SHAPE[2]):
         corner = [*image.TransformIndexToPhysicalPoint((0, 0, n)), 1]
@@ -137,5 +136,6 @@ def test_headers_that_lack_what_is_needed_are_said(tmp_path: Path) -> None:
         tmp_path / "mask.nii.gz", tmp_path / "mask.dcm", stack=image.stack, classes=CLASSES,
         record=RECORD, scratch=tmp_path / "scratch",
     )  # fmt: skip
-    assert said is not None and "headers lack" in said
+    assert said is not None
+    assert "headers lack" in said
     assert not (tmp_path / "mask.dcm").exists()
