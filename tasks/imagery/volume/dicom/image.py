@@ -13,9 +13,10 @@ from tasks.errors import InputError
 from tasks.imagery.protocol import ImageInfo, Pixels, Window
 from tasks.imagery.source import Source
 from tasks.imagery.volume import orientation
-from tasks.imagery.volume.dicom.headers import Frame, headers
+from tasks.imagery.volume.dicom.headers import headers
 from tasks.imagery.volume.dicom.pixels import PixelError, stored_values
 from tasks.imagery.volume.dicom.series import Chosen, choose
+from tasks.imagery.volume.dicom.slices import Frame
 from tasks.imagery.volume.dicom.stack import Stack
 from tasks.imagery.volume.nifti import MAX_VOXELS
 from tasks.imagery.wanted import Wanted

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.imagery.volume.dicom.headers import Stored
+from tasks.imagery.volume.dicom.slices import Stored
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 #: Run lengths and JPEG-LS are pydicom's; of the rest pydicom decodes too little here.

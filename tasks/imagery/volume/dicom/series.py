@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from segmodels.bundles.series import SeriesRule
 from tasks.errors import InputError
-from tasks.imagery.volume.dicom.headers import Frame, Header, Reject
+from tasks.imagery.volume.dicom.slices import Frame, Header, Reject
 from tasks.imagery.volume.dicom.stack import Stack, StackError, orientation_of, stack
 from tasks.imagery.wanted import Wanted
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segmodels.bundles.series import Orientation
-from tasks.imagery.volume.dicom.headers import TIME_KEYS, Frame
+from tasks.imagery.volume.dicom.slices import TIME_KEYS, Frame
 
 #: Steps between slices may differ by this fraction of the usual one.
 STEP_TOLERANCE = 0.05
