@@ -126,6 +126,7 @@ def test_nothing_planted_reaches_outputs_logs_or_the_database(
     assert (out / ".segflow" / "keys.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_keys_cannot_be_guessed_but_stay(
     patients: Path, segflow: Any, make_bundle: Any, tmp_path: Path
 ) -> None:
