@@ -101,10 +101,15 @@ def _markdown(folder: Path, record: dict[str, Any]) -> str:
         f"Model **{record['bundle']['name']}**, {record['plan']['tiles']} tiles, "
         f"{record['blocks']['computed']} blocks computed, {record['blocks']['reused']} reused.",
         *(f"- {w}" for w in record["warnings"]),
-        f"![overview](data:image/png;base64,{picture(folder / 'overview.png')})",
+        # What a picture shows of a patient stays out of the database.
+        *([] if record.get("private") else [f"![overview](data:image/png;base64,{_overview(folder)})"]),
         f"Report and mask: `{folder}`",
     ]
     return "\n\n".join(lines)
+
+
+def _overview(folder: Path) -> str:
+    return picture(folder / "overview.png")
 
 
 def picture(path: Path) -> str:

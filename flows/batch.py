@@ -59,9 +59,13 @@ def make_batch(
         InputError: There is no item.
         ModelError: The bundle is refused, before anything is run.
     """
+    from flows.private import private_listing, revealed_source
     from tasks.items.listing import list_items
 
+    source, match = revealed_source(source, match)
     listing = list_items(source, channels=channels_of(model), match=match)
+    if "private" in options:  # a mere list leaves nothing
+        listing = private_listing(listing, out=out, asked=options["private"])
     return Batch(replace(listing, items=listing.items[:limit]), model, out, options)
 
 
@@ -111,6 +115,7 @@ def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
 def _run(batch: Batch, item: ListedItem, run: RunOne) -> Outcome:
     from flows.pipeline import already_done
     from flows.request import make_request
+    from tasks.privacy.hiding import hiding
 
     options = {
         **batch.options,
@@ -119,8 +124,9 @@ def _run(batch: Batch, item: ListedItem, run: RunOne) -> Outcome:
         "out": batch.out,
         "item": flat(item.id),
     }
-    request = make_request(**options)
-    result = already_done(request) or run(request, options)
+    with hiding(item.source):
+        request = make_request(**options)
+        result = already_done(request) or run(request, options)
     reason = "" if result.status == "done" else "; ".join(result.warnings)
     return Outcome(result.item, cast(Status, result.status), reason, result.seconds, result.already_done)
 

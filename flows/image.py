@@ -21,11 +21,13 @@ from flows.artifacts import ArtifactProgress
 from flows.embedded import use_embedded_server
 from flows.pipeline import RunResult, run_item
 from flows.places import opened_place
+from flows.private import check_named_by_key
 from flows.progress import attached
 from flows.request import make_request
 from flows.runner import MOST_IN_FLIGHT, PrefectRunner
 from tasks.imagery.wanted import Units
 from tasks.planning.outputs import Probabilities, Vectors
+from tasks.privacy.hiding import hiding
 from tasks.work import item_id
 
 Engine = Literal["auto", "tensorflow", "jax", "torch", "openvino", "onnx", "method"]
@@ -171,5 +173,6 @@ def segment_image(
         private=private,
         command=command,
     )
-    with opened_place(runner, workers=workers) as place:
+    check_named_by_key(request.image, private)
+    with hiding(request.image), opened_place(runner, workers=workers) as place:
         return run_item(request, runner=PrefectRunner(place), progress=attached(ArtifactProgress()))

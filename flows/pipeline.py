@@ -199,7 +199,7 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
                 record["vectors"] = vectors
             if probabilities is not None:
                 record["probabilities"] = probabilities
-            runner.call(report_item, work, record)
+            record["warnings"] += runner.call(report_item, work, record)
         progress.stage("publish")
         record["timings"]["report"] = round(timings["report"], 3)
         runner.call(publish_item, work, record)

@@ -27,8 +27,11 @@ def plan_image(image: str | Path, model: str | Path, out: str | Path = ".", **op
         SegflowError, ModelError: One sentence with the remedy.
     """
     from flows.environment import prepare_environment
+    from flows.private import privatised_nowhere
     from flows.request import make_request
     from tasks.planning.priced import price_item
 
     prepare_environment()
-    return price_item(make_request(image=Path(image), model=str(model), out=Path(out), **options))
+    asked = {"image": str(image), "model": str(model), "out": Path(out), **options}
+    with privatised_nowhere(asked) as asked:
+        return price_item(make_request(**asked))

@@ -18,6 +18,7 @@ from tasks.planning.outputs import Outputs, Probabilities, Vectors
 from tasks.planning.plan import Parameters, Spacing
 from tasks.planning.request import Request
 from tasks.previews.asked import area_parameters, preview_suffix
+from tasks.privacy.keys import look_up
 from tasks.tiling.weights import Blend
 from tasks.work import item_id
 
@@ -65,6 +66,9 @@ def make_request(
     """
     scheduler_address(runner)
     source = Source.parse([str(image), *more])
+    if source.private and aoi is None:
+        held = look_up(source.only.uri).aoi
+        aoi = None if held is None else Path(held)
     if runner != THREADS:
         source, out, model = source.absolute(), out.absolute(), absolute_model(model)
         aoi = None if aoi is None else aoi.absolute()

@@ -55,7 +55,9 @@ def segment_batch(
     Raises:
         SegflowError, ModelError: There is nothing to do, the model is refused, or the output cannot be written.
     """
-    batch = make_batch(source, model=model, out=out, match=match, limit=limit, **(options or {}))
+    batch = make_batch(
+        source, model=model, out=out, match=match, limit=limit, **{"private": None, **(options or {})}
+    )
     return run_batch(batch, _run)
 
 

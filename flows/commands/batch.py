@@ -131,6 +131,7 @@ def execute(
     """Runs a batch with a display: as plain functions, or as a Prefect flow."""
     from flows.batch import make_batch, run_batch
     from flows.environment import prepare_environment
+    from flows.private import private_source
     from flows.progress import shown
 
     if not debug:
@@ -159,6 +160,9 @@ def execute(
         with quiet_server(debug=debug):
             from flows.segment_batch import segment_batch
 
+            if any(i.source.private for i in made.listing.items):
+                hidden = private_source(source, match, options.get("command", ""), out=out)
+                source, match, options["command"] = hidden["source"], hidden["match"], hidden["command"]
             return segment_batch(
                 source=source, model=model, out=out, match=match, limit=limit, options=options
             )

@@ -257,6 +257,7 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
     """Runs one item with a display: already done, as plain functions, or as a Prefect flow."""
     from flows.environment import prepare_environment
     from flows.pipeline import already_done, run_item
+    from flows.private import privatised
     from flows.progress import shown
     from flows.request import make_request
     from tasks.planning.preflight import preflight
@@ -265,6 +266,7 @@ def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> R
         # What goes wrong is said once, by this command, not three times with Prefect's tracebacks.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     prepare_environment()
+    options = privatised(options)
     request = make_request(**options, server=not direct)
     done = already_done(request)
     if done is not None:

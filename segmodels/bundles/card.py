@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segmodels.bundles.postprocess import PostStep, check_steps
 from segmodels.bundles.roi import RegionOfInterest
+from segmodels.bundles.series import Coding, SeriesRule
 
 #: Codes at or above this value are kept for nodata, failed and unobserved pixels.
 RESERVED_UINT8 = 253
@@ -35,12 +36,14 @@ class ClassCard(_Strict):
         colour: ``#rrggbb``, used in the colour table, pictures and legends.
         region: Whether its connected components are measured as regions
             (false for a background that nobody asks about).
+        coding: What it is called in DICOM.
     """
 
     name: str = Field(min_length=1)
     code: int = Field(ge=0, lt=RESERVED_UINT16)
     colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     region: bool = True
+    coding: Coding | None = None
 
 
 class ChannelCard(_Strict):
@@ -52,6 +55,7 @@ class ChannelCard(_Strict):
         wavelength_nm: Central wavelength, where the channel has one.
         minimum: Lowest value seen as plausible; below it a run is *suspect*.
         maximum: Highest value seen as plausible.
+        series: Of several channels, which DICOM series holds this one.
     """
 
     name: str
@@ -59,6 +63,7 @@ class ChannelCard(_Strict):
     wavelength_nm: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    series: SeriesRule | None = None
 
 
 class NormaliseNone(_Strict):
@@ -194,6 +199,7 @@ class Card(_Strict):
             pixel's effect stays; measured by :func:`segmodels.receptive.receptive_radius`.
         agreement: Least share of golden pixels whose class an engine must reproduce.
         spacing: Voxel spacing in mm the model was made for, slowest axis first, if it matters.
+        series: Which DICOM series the model was made for.
         seams: How much neighbouring tiles may disagree before a run is *suspect*.
         empty: When a tile need not be run; None runs every tile that has a valid pixel.
         fixed_tile: Whether the model takes tiles of exactly ``tile`` and no other size.
@@ -227,6 +233,7 @@ class Card(_Strict):
     blend: Literal["gaussian", "hann", "constant", "crop"] = "gaussian"
     connectivity: Literal["face", "full"] = "full"
     spacing: tuple[float, ...] | None = None
+    series: SeriesRule | None = None
     seams: SeamLimits = SeamLimits()
     empty: EmptyRule | None = None
     fixed_tile: bool = False

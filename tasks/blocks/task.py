@@ -7,6 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.blocks.segment import BlockOutcome
+from tasks.privacy.hiding import guarded
 from tasks.work import WorkFolder
 
 
@@ -16,4 +17,4 @@ def segment_block_task(segment: Callable[[WorkFolder, int], BlockOutcome]) -> An
     def segment_block(work: WorkFolder, number: int) -> BlockOutcome:
         return segment(work, number)
 
-    return task(name="segment-block", cache_policy=NO_CACHE, persist_result=False)(segment_block)
+    return task(name="segment-block", cache_policy=NO_CACHE, persist_result=False)(guarded(segment_block))

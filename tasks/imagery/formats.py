@@ -46,6 +46,7 @@ class Format:
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".gtiff", ".gtif")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+DICOM_SUFFIXES = (".dcm", ".ima")
 
 FORMATS = (
     Format("geotiff", "GeoTIFF", "tasks.imagery.raster.geotiff:open_geotiff", suffixes=TIFF_SUFFIXES),
@@ -121,6 +122,15 @@ FORMATS = (
         holds="tasks.imagery.volume.tiff_stack:is_stack",
         mask="ome-tiff",
     ),
+    Format(
+        "dicom",
+        "DICOM",
+        "tasks.imagery.volume.dicom.image:open_dicom",
+        suffixes=DICOM_SUFFIXES,
+        folder="tasks.imagery.volume.dicom.headers:holds_dicom",
+        parts="volume",
+        mask="nifti",
+    ),
 )
 
 
@@ -153,6 +163,7 @@ def format_of(source: Source) -> Format:
     Raises:
         InputError: It is of none, or several files are not all rasters or all volumes.
     """
+    source = source.revealed()
     if len(source.parts) == 1:
         return _format_of(source.only)
     kinds = {_format_of(part).parts for part in source.parts}

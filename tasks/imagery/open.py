@@ -26,6 +26,10 @@ def open_image(source: Named, *, scratch: Path, wanted: Wanted | None = None) ->
         tasks.errors.OutputError: ``scratch`` cannot take the inflated data.
     """
     source = Source.of(source)
+    if source.private:
+        from tasks.imagery.views.private import open_private
+
+        return open_private(source, scratch=scratch, wanted=wanted or Wanted())
     for path in source.paths:
         _check(path)
     wanted = wanted or Wanted()

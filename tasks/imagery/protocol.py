@@ -62,6 +62,7 @@ class ImageInfo:
             (axis codes of the file), ``spacing`` (mm per ``axes`` entry; 0 for ``t``),
             ``unit_mm`` (of the affine) and ``voxel_mm3``.
         notes: Sentences a user should see (no CRS, qform and sform disagree …).
+        suspicions: Reasons why a result may be wrong; any makes the run *suspect*.
         bands: Of a raster, what is known of each channel's band; empty where nothing is.
         gdal: Of a raster, what GDAL opens to show the same channels smaller; None if it cannot.
         inflated: Bytes that its plain form takes in the scratch folder; 0 if it is read as it lies.
@@ -80,6 +81,7 @@ class ImageInfo:
     nodata: float | None
     grid: dict[str, Any]
     notes: tuple[str, ...] = ()
+    suspicions: tuple[str, ...] = ()
     gdal: GdalFile | None = None
     bands: tuple[Band, ...] = ()
     inflated: int = 0

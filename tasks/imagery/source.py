@@ -11,6 +11,7 @@ from typing import Any, Union
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from tasks.errors import InputError, UsageError
+from tasks.privacy.keys import SCHEME, key_in, look_up
 
 #: ``scheme://``; a Windows drive is one letter.
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -23,7 +24,7 @@ class Part(BaseModel):
     """One file, folder or address.
 
     Attributes:
-        uri: A local path, or an address such as ``s3://bucket/key``.
+        uri: A local path, an address such as ``s3://bucket/key``, or ``private:KEYFILE#KEY``.
         channel: The model's channel that it holds, where the user said so.
     """
 
@@ -31,6 +32,11 @@ class Part(BaseModel):
 
     uri: str = Field(min_length=1)
     channel: str | None = None
+
+    @property
+    def private(self) -> bool:
+        """Whether it is named by its key."""
+        return self.uri.startswith(SCHEME)
 
     @property
     def remote(self) -> bool:
@@ -49,7 +55,7 @@ class Part(BaseModel):
         return Path(self.uri)
 
     def __str__(self) -> str:
-        return self.uri
+        return key_in(self.uri) if self.private else self.uri
 
 
 class Source(BaseModel):
@@ -125,21 +131,38 @@ class Source(BaseModel):
         Raises:
             InputError: It is an address, or several files.
         """
-        return self.only.local
+        return self.revealed().only.local
+
+    @property
+    def private(self) -> bool:
+        """Whether it is named by its key: ``str()``, ``name`` and ``where`` say nothing else then."""
+        return any(p.private for p in self.parts)
+
+    def revealed(self) -> Source:
+        """What a key stands for; any other source is itself.
+
+        Raises:
+            InputError: The key file is gone.
+        """
+        if not self.private:
+            return self
+        return Source(parts=tuple(Part(uri=u, channel=c) for u, c in look_up(self.only.uri).parts))
 
     @property
     def remote(self) -> bool:
         """Whether any part is an address."""
-        return any(p.remote for p in self.parts)
+        return any(p.remote for p in self.revealed().parts)
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """The parts that lie on this machine."""
-        return tuple(Path(p.uri) for p in self.parts if not p.remote)
+        return tuple(Path(p.uri) for p in self.revealed().parts if not p.remote)
 
     @property
     def name(self) -> str:
         """What its results are called: the name without extension; of several parts what all begin with."""
+        if self.private:
+            return str(self)
         names = [_stem(p) for p in self.parts]
         same = [len(set(letters)) == 1 for letters in zip(*names, strict=False)]
         common = names[0][: same.index(False) if False in same else len(same)]
@@ -150,12 +173,15 @@ class Source(BaseModel):
     @property
     def where(self) -> str:
         """Where it lies, whatever the working directory is."""
+        if self.private:
+            return str(self)
         return " + ".join(p.uri if p.remote else str(p.local.resolve()) for p in self.parts)
 
     def absolute(self) -> Source:
         """The same with absolute paths, for processes that run elsewhere."""
         parts = (
-            p if p.remote else p.model_copy(update={"uri": str(Path(p.uri).absolute())}) for p in self.parts
+            p if p.remote or p.private else p.model_copy(update={"uri": str(Path(p.uri).absolute())})
+            for p in self.parts
         )
         return Source(parts=tuple(parts))
 

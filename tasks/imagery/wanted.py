@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from segmodels.bundles.card import BandResampling, Card, ChannelCard, ValidityRule
+from segmodels.bundles.series import SeriesRule
 
 Units = Literal["card", "stored"]
 
@@ -45,6 +46,7 @@ class Wanted:
         reading: What the user says.
         resampling: How bands of larger pixels come to the grid of the finest; None: not at all.
         validity: Rules by name that are applied where a scene has the file that they read.
+        series: Which DICOM series the model was made for.
     """
 
     channels: tuple[ChannelCard, ...] = ()
@@ -52,6 +54,7 @@ class Wanted:
     reading: Reading = field(default_factory=Reading)
     resampling: BandResampling | None = None
     validity: tuple[ValidityRule, ...] = ()
+    series: SeriesRule | None = None
 
     @property
     def number(self) -> int | None:
@@ -66,4 +69,5 @@ class Wanted:
             reading=reading or Reading(),
             resampling=card.band_resampling,
             validity=card.validity,
+            series=card.series,
         )

@@ -17,6 +17,7 @@ import numpy as np
 from segmodels.bundles.card import Card
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.shared import cells_of, shared_bytes
+from tasks.imagery.volume.dicom.price import dicom_bytes
 from tasks.planning.outputs import Probabilities
 from tasks.planning.sampled import (
     lattice_lines_bytes,
@@ -245,7 +246,10 @@ def budget(
         computing = processes * (base_bytes(engine, server=False) + block + model + kept)
     pixels = int(np.prod(info.shape, dtype=object))
     after = lines + statistics + REGION_BYTES * counted_regions(info.shape)
+    after += dicom_bytes(info, card)
     reading = fetched_bytes(info) + _decoding_bytes(info)
+    if probabilities != "none":
+        after = max(after, statistics + BAND_OF_PROBABILITIES)
     memory = base_bytes(engine, server=server) + max(computing, after) + reading * max(1, processes or 1)
     mask = pixels * (2 if card.wide else 1)
     lattice = on_lattice_window(window, resampling)
@@ -257,8 +261,6 @@ def budget(
         # The flat file and the published one; that of a raster has overviews.
         each = pixels * len(card.classes) * PROBABILITY_BYTES[probabilities]
         work += kept_shares + (3 if info.kind == "raster" else 2) * each
-        after = max(after, statistics + BAND_OF_PROBABILITIES)
-        memory = base_bytes(engine, server=server) + max(computing, after)
     # The flat mask and the published one; those of a raster have overviews.
     return Budget(memory, work + (3 if info.kind == "raster" else 2) * mask, mask, block, model)
 

@@ -172,6 +172,7 @@ def make_plan(
             *_preview_notes(card, area),
         ),
         suspicions=(
+            *info.suspicions,
             *out_of_range(card, statistics),
             *(other_spacing(card, info) if resampling is None else too_coarse(resampling, card)),
             *blind_tiles(card, layout.tiles.tile),

@@ -28,7 +28,7 @@ from tasks.tiling.grid import Index, Padding, TileGrid
 from tasks.tiling.weights import Blend, Quantisation
 
 #: Raised only when the same inputs would give another mask or other figures.
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 
 Spacing = Literal["card", "native"]
 

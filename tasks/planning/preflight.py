@@ -19,12 +19,14 @@ from tasks.planning.tiles import tile_sizes
 from tasks.planning.whole import check_whole, method_of
 from tasks.postprocess.decide import check_units
 from tasks.previews.area import check_same_extent, find_area
+from tasks.privacy.hiding import guarded
 from tasks.probabilities.step import check_probabilities
 from tasks.publishing.ownership import owned
 from tasks.publishing.publish import check_item_free, is_done
 from tasks.vectors.step import check_vectors
 
 
+@guarded
 def find_done(request: Request) -> dict[str, Any] | None:
     """The published record, if exactly this result exists already.
 
@@ -52,6 +54,7 @@ def find_done(request: Request) -> dict[str, Any] | None:
     return record
 
 
+@guarded
 def preflight(request: Request) -> None:
     """Refuses what can be refused from headers alone, before anything is started.
 

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
+from tasks.privacy.hiding import guarded
 
 
 def plan_item_task(plan: Callable[[Request], Planned]) -> Any:
@@ -16,4 +17,4 @@ def plan_item_task(plan: Callable[[Request], Planned]) -> Any:
     def plan_item(request: Request) -> Planned:
         return plan(request)
 
-    return task(name="plan", cache_policy=NO_CACHE, persist_result=False)(plan_item)
+    return task(name="plan", cache_policy=NO_CACHE, persist_result=False)(guarded(plan_item))

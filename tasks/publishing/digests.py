@@ -60,7 +60,7 @@ def input_digest(
     Raises:
         InputError: It cannot be read.
     """
-    source = Source.of(source)
+    source = Source.of(source).revealed()
     cache = cache or platformdirs.user_cache_path("segflow") / "digests"
     beside = [*companions(source), *(mask_files(source, reading.valid) if reading is not None else ())]
     named = [(p, p.channel) for p in source.parts] + [(Part(uri=u), "beside") for u in beside]
@@ -84,6 +84,7 @@ def identity_of(digest: str) -> str:
 
 def size_of(source: Source, digest: str) -> int:
     """Bytes of an image's own files; of an address as its server says, 0 where it does not answer any more."""
+    source = source.revealed()
     if not source.remote:
         beside = [p for uri in companions(source) for p in Source.of(uri).paths]
         return sum(_bytes(p) for p in (*source.paths, *beside))

@@ -72,6 +72,7 @@ def build_record(
         "result_version": RESULT_VERSION,
         "status": status_of(failures, suspicions, retry=plan.region is not None and plan.region.failures > 0),
         "item": plan.item,
+        "private": plan.image.private,
         "input": {
             "path": plan.image.where,
             "digest": plan.image_digest,

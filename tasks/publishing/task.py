@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.privacy.hiding import guarded
 from tasks.publishing.step import publish_item
 
-publish_item_task = task(name="publish", cache_policy=NO_CACHE, persist_result=False)(publish_item)
+publish_item_task = task(name="publish", cache_policy=NO_CACHE, persist_result=False)(guarded(publish_item))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tasks.errors import InputError
 from tasks.imagery.protocol import GdalFile, Image
 from tasks.imagery.views.smaller import from_gdal, smaller
+from tasks.imagery.views.tolerant import read_values
 from tasks.reports import paint, words
 
 
@@ -138,8 +139,8 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
             continue  # a plane seen edge-on shows nothing
         window = [slice(0, n) for n in shape]
         window[axis] = slice(centre[axis], centre[axis] + 1)
-        pixels = image.read(tuple([slice(0, 1)] * series + window))
-        plane = pixels.values[0] if series else pixels.values
+        values = read_values(image, tuple([slice(0, 1)] * series + window))
+        plane = values[0] if series else values
         plane = np.squeeze(plane[..., 0], axis=axis)
         grey, code = paint.stretch(plane, low, high), codes[axis]
         if patient:

@@ -15,12 +15,16 @@ from tasks.reports.bids import write_bids
 from tasks.reports.gis import write_gis
 from tasks.reports.html import write_report
 from tasks.reports.labels import write_labels
+from tasks.reports.segmentation import write_seg
 from tasks.reports.stac import write_stac
 from tasks.work import WorkFolder
 
 
-def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
-    """Writes ``overview.png``, ``report.html`` and ``stac.json`` or ``mask.json`` + ``mask.tsv``.
+def report_item(work: WorkFolder, record: dict[str, Any]) -> tuple[str, ...]:
+    """Writes ``overview.png``, ``report.html`` and ``stac.json`` or ``mask.json`` + ``mask.tsv``; for DICOM ``mask.dcm``.
+
+    Returns:
+        Sentences that the record's warnings lack.
 
     Raises:
         OutputError: They cannot be written.
@@ -31,6 +35,8 @@ def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
     regions = pq.read_table(folder / "regions.parquet")
     image = open_seen(plan, scratch=work.scratch)
     try:
+        left_out = write_seg(plan, image.info, record, work)
+        record = {**record, "warnings": [*record["warnings"], *left_out]}
         with writing(folder):
             write_report(folder, record=record, summary=summary, regions=regions, image=image)
             if (folder / "mask.tif").is_file():
@@ -43,3 +49,4 @@ def report_item(work: WorkFolder, record: dict[str, Any]) -> None:
                 write_labels(folder, record=record, summary=summary)
     finally:
         image.close()
+    return left_out

@@ -159,7 +159,7 @@ def mask_header(
     info: ImageInfo, shape: tuple[int, ...], dtype: np.dtype[Any], comment: dict[str, Any]
 ) -> Any:
     """The input's header with only the data's description changed; always little-endian."""
-    first = info.source.parts[0]
+    first = info.source.revealed().parts[0]
     # Of several modalities the first is the template.
     own = info.format in ("nifti", "modalities") and format_of(Source(parts=(first,))).name == "nifti"
     header = (read_header(first.local) if own else _own_header(info)).as_byteswapped("<")
@@ -174,6 +174,9 @@ def mask_header(
     header["cal_max"] = header["cal_min"] = 0
     header["intent_code"] = _LABEL
     header["intent_name"], header["descrip"], header["aux_file"] = b"", b"segflow", b""
+    for field in ("db_name", "data_type", "unused_str"):
+        if field in header:
+            header[field] = b""
     for field in ("intent_p1", "intent_p2", "intent_p3"):
         header[field] = 0
     if "glmax" in header:

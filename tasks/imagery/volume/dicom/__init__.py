@@ -1,0 +1,1 @@
+"""DICOM in, DICOM segmentations out."""
