@@ -151,8 +151,8 @@ def _check_coding(series: Any, path: Path) -> None:
             table[code]
         except Exception as e:  # what is missing is said in many ways
             raise InputError(
-                f"{path} is compressed with {getattr(code, 'name', code)}, which needs another library; install it "
-                "with pip install imagecodecs, or write the file uncompressed or with DEFLATE."
+                f"{path} is compressed with {getattr(code, 'name', code)}, which cannot be read here; "
+                "write the file uncompressed or with DEFLATE."
             ) from e
 
 

@@ -181,6 +181,7 @@ MAKERS: dict[str, dict[str, tuple[Callable[[Path, str], Made], tuple[str, ...]]]
         "OME, colours": (tiff("c.ome.tif", "YXS", photometric="rgb"), ("uint8",)),
         "ImageJ": (tiff("c.tif", "TZCYX", imagej=True), ("uint16", "float32")),
         "pages": (tiff("c.tif", "ZYX", photometric="minisblack"), ("uint8", "uint16")),
+        "LZW": (tiff("c.ome.tif", "ZYX", compression="lzw", predictor=True), ("uint16",)),
     },
 }
 CASES = [
