@@ -17,7 +17,7 @@ import numpy as np
 from segmodels.bundles.card import Card
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.views.shared import cells_of, shared_bytes
-from tasks.imagery.volume.dicom.price import dicom_bytes
+from tasks.imagery.volume.dicom.price import dicom_bytes, dicom_disk
 from tasks.planning.outputs import Probabilities
 from tasks.planning.sampled import (
     lattice_lines_bytes,
@@ -256,6 +256,7 @@ def budget(
     finished = mask + pixels if resampling is None else shares_bytes(grid, quantisation, lattice)
     work = finished + stored_bytes(grid, quantisation, lattice) + info.inflated
     work += mask if card.postprocess else 0  # its flat copy
+    work += 0 if window else sum(dicom_disk(info, card))
     if probabilities != "none":
         kept_shares = 0 if resampling is not None else shares_bytes(grid, quantisation, window)
         # The flat file and the published one; that of a raster has overviews.

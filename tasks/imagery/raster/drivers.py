@@ -12,9 +12,6 @@ from tasks.imagery.raster.remote import open_remote
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Wanted
 
-#: Whole lines from the top are all that these can give: above so many pixels it is worth a warning.
-SLOW_PIXELS = 200_000_000
-
 
 @dataclass(frozen=True)
 class Driver:

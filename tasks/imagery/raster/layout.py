@@ -86,7 +86,6 @@ def _scales(
     scaled = [(b, s) for b, s in zip(channels, found, strict=True) if s != (1.0, 0.0)]
     if not scaled:
         return ()
-    band, (factor, offset) = scaled[0]
     for b, (a, o) in scaled:
         if not (math.isfinite(a) and math.isfinite(o) and a):
             raise InputError(
@@ -94,14 +93,21 @@ def _scales(
                 "-offset."
             )
     if wanted.reading.units == "stored":
-        notes.append(f"Scale and offset of band {band} are not applied: values are used as stored.")
+        notes.append(
+            f"Scale and offset of {_numbered([b for b, _ in scaled])} are not applied: values are used as stored."
+        )
         return ()
-    unit = f" {dataset.units[band - 1]}" if dataset.units[band - 1] else ""
-    notes.append(
-        f"Values of band {band} are {factor:g} × stored {offset:+g}{unit}, as the file says; "
-        "--stored-units takes them as they are."
-    )
+    alike: dict[str, list[int]] = {}
+    for b, (factor, offset) in scaled:
+        unit = f" {dataset.units[b - 1]}" if dataset.units[b - 1] else ""
+        alike.setdefault(f"{factor:g} × stored {offset:+g}{unit}", []).append(b)
+    said = "; ".join(f"{formula} in {_numbered(bands)}" for formula, bands in alike.items())
+    notes.append(f"Values are, as the file says, {said}; --stored-units takes them as they are.")
     return found
+
+
+def _numbered(bands: list[int]) -> str:
+    return f"band{'s' * (len(bands) > 1)} {', '.join(map(str, sorted(bands)))}"
 
 
 def _nodata_is_a_value(dataset: Any, channels: tuple[int, ...]) -> bool:

@@ -139,13 +139,15 @@ def test_scale_and_offset_give_the_units_of_the_card(tmp_path: Path) -> None:
         f.scales, f.offsets = (1e-4, 0.5), (-0.1, 3.0)
     image = open_image(path, scratch=tmp_path)
     assert (image.info.dtype, image.info.nodata) == ("float32", -0.1)
-    assert any("--stored-units" in n for n in image.info.notes)
+    (note,) = (n for n in image.info.notes if "--stored-units" in n)
+    assert "0.0001 × stored -0.1 in band 1; 0.5 × stored +3 in band 2" in note
     pixels = image.read(whole(image))
     expected = [values[0] * 1e-4 - 0.1, values[1] * 0.5 + 3.0]
     np.testing.assert_array_equal(pixels.values.transpose(2, 0, 1), np.array(expected, "float32"))
     np.testing.assert_array_equal(pixels.valid, (values != 0).any(0))
     stored = open_image(path, scratch=tmp_path, wanted=Wanted(reading=Reading(units="stored")))
     assert (stored.info.dtype, stored.info.nodata) == ("uint16", 0)
+    assert any("bands 1, 2 are not applied" in n for n in stored.info.notes)
     np.testing.assert_array_equal(stored.read(whole(stored)).values.transpose(2, 0, 1), values)
     with rasterio.open(path, "r+") as f:
         f.scales = (0.0, 0.5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import highdicom as hd
 import nibabel as nib
@@ -12,10 +14,11 @@ import numpy.typing as npt
 import pydicom
 import SimpleITK
 
-from segmodels.bundles.card import ClassCard
+from segmodels.bundles.card import Card, ClassCard
 from segmodels.bundles.series import Coding
 from tasks.imagery.open import open_image
 from tasks.imagery.volume.dicom.image import DicomImage
+from tasks.imagery.volume.dicom.price import dicom_disk
 from tasks.imagery.volume.dicom.seg import write_segmentation
 from tasks.imagery.writers import create_mask
 from tests.tasks.imagery.volume.dicom_series import oblique, phantom, to_lps, write_enhanced, write_series
@@ -80,6 +83,17 @@ def test_segments_are_the_mask_on_the_sources_slices(tmp_path: Path) -> None:
     assert seg.FrameOfReferenceUID == sources[0].FrameOfReferenceUID
     assert (seg.StudyInstanceUID, seg.PatientID) == (sources[0].StudyInstanceUID, sources[0].PatientID)
     assert not [e for e in seg.iterall() if e.tag.is_private]
+
+
+def test_what_it_takes_on_the_disk_is_priced(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", phantom(SHAPE), np.diag([-1.0, -1, 3, 1]))
+    made(tmp_path / "in", tmp_path / "out", codes())
+    info = open_image(tmp_path / "in", scratch=tmp_path).info
+    card = SimpleNamespace(classes=CLASSES)
+    stays, flat = dicom_disk(info, cast(Card, card))
+    assert flat == np.prod(SHAPE)
+    assert (tmp_path / "out" / "mask.dcm").stat().st_size <= stays
+    assert dicom_disk(replace(info, format="nifti"), cast(Card, card)) == (0, 0)
 
 
 def test_itk_finds_it_where_the_scan_is(tmp_path: Path) -> None:
