@@ -84,11 +84,12 @@ def channels_of(model: str) -> list[str]:
 
 
 def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
-    """Runs every item; leaves ``batch.json`` after each.
+    """Runs every item; leaves ``batch.json`` after each, and of rasters a STAC collection at the end.
 
     Raises:
         OutputError: The output cannot be written, which no other item would mend.
     """
+    from tasks.catalogue.stac import ITEM, write_collection
     from tasks.errors import OutputError
 
     outcomes = [Outcome(flat(i.id), "incomplete", i.reason) for i in batch.listing.incomplete]
@@ -108,7 +109,11 @@ def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
         if outcome.status in ("failed", "partial", "suspect"):
             logger.warning("item %s is %s: %s", item.id, outcome.status, outcome.reason)
         outcomes.append(outcome)
-        write_outcomes(batch.out, tuple(outcomes))
+        if not outcome.already_done:  # of thousands that are done, the list is written once
+            write_outcomes(batch.out, tuple(outcomes))
+    write_outcomes(batch.out, tuple(outcomes))
+    if any((batch.out / o.item / ITEM).is_file() for o in outcomes):
+        write_collection(batch.out)
     return tuple(outcomes)
 
 

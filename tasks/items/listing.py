@@ -10,6 +10,7 @@ from tasks.imagery.formats import format_of
 from tasks.imagery.source import Source
 from tasks.items.bids import list_bids, looks_like_bids
 from tasks.items.cases import list_cases, list_volumes, looks_like_cases, looks_like_volumes
+from tasks.items.dicom import list_dicom
 from tasks.items.files import has_wildcard, list_folder, list_glob
 from tasks.items.item import ListedItem, Listing
 from tasks.items.stac import list_stac, looks_like_stac
@@ -19,7 +20,7 @@ def list_items(where: str, *, channels: Sequence[str], match: str | None = None)
     """The items that a source of many images holds, in a fixed order; no pixel is read.
 
     Args:
-        where: A glob; a folder of images, a BIDS dataset, an nnU-Net or Decathlon data set, a folder of
+        where: A glob; a folder of images, an archive's export of DICOM studies, a BIDS dataset, an nnU-Net or Decathlon data set, a folder of
             ``case_0000.nii.gz`` files; a STAC ItemCollection; or a single image.
         channels: Names of the model's channels, which decide what makes an item.
         match: Only items whose id this pattern fits.
@@ -41,6 +42,8 @@ def _list(where: str, channels: list[str]) -> Listing:
     path = Path(where)
     if looks_like_stac(path):
         return list_stac(path, channels)
+    if path.is_dir() and _is_dicom(path) and (studies := list_dicom(path)) is not None:
+        return studies
     if path.is_dir() and not _one_image(path):
         if looks_like_bids(path):
             return list_bids(path, channels)
@@ -51,6 +54,13 @@ def _list(where: str, channels: list[str]) -> Listing:
     if not source.remote and not path.exists():
         raise InputError(f"{where} does not exist: check the path")
     return Listing("files", (ListedItem(source.name, source),))
+
+
+def _is_dicom(folder: Path) -> bool:
+    try:
+        return format_of(Source.of(folder)).name == "dicom"
+    except InputError:
+        return False
 
 
 def _one_image(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import rasterio
 
 
@@ -31,6 +32,8 @@ def test_a_batch_runs_all_and_goes_on(segflow: Any, make_bundle: Any, tmp_path: 
     assert json.loads((out / "batch.json").read_text()) == {
         k: v for k, v in first.answer.items() if k != "exit_code"
     }
+    items = list(pystac.Collection.from_file(str(out / "collection.json")).get_item_links())
+    assert sorted(Path(link.href).parent.name for link in items) == ["2019__a", "2020__a"]
     with rasterio.open(out / "2020__a" / "mask.tif") as mask:
         assert mask.shape == (30, 40)
     (tmp_path / "in" / "bad.tif").unlink()
