@@ -12,8 +12,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
 from tasks.errors import InputError, OutputError
 
@@ -26,6 +27,8 @@ _WAITING = 4
 _MAX_RATIO = 1040
 #: A gzip or a zlib stream, whichever comes.
 _ANY_WRAPPER = 47
+#: What ISA-L raises; its types say an instance.
+_DAMAGED = cast(type[Exception], isal_zlib.error)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -163,7 +166,7 @@ def _inflated(path: Path, start: int, stop: int | None, *, limit: int = _CHUNK) 
                 continue
             try:
                 data = stream.decompress(more, limit)
-            except igzip_lib.IsalError as e:
+            except _DAMAGED as e:
                 if not begun and not _looks_packed(path, start):
                     raise InputError(_not_packed(path)) from e
                 raise InputError(f"{path} is a corrupt gzip file ({e}); fetch it again.") from e
