@@ -107,7 +107,7 @@ def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
             reason = f"unexpected {type(error).__name__}: {error}"
             outcome = Outcome(flat(item.id), "failed", reason, round(time.perf_counter() - begin, 3))
         if outcome.status in ("failed", "partial", "suspect"):
-            logger.warning("item %s is %s: %s", item.id, outcome.status, outcome.reason)
+            logger.warning("item %s: %s: %s", item.id, outcome.status, outcome.reason)
         outcomes.append(outcome)
         if not outcome.already_done:  # of thousands that are done, the list is written once
             write_outcomes(batch.out, tuple(outcomes))

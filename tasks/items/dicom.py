@@ -13,21 +13,23 @@ from tasks.items.item import ListedItem, Listing, ordered
 _LOOK = 20
 
 
-def list_dicom(root: Path) -> Listing | None:
-    """The largest folders that hold one study each; None where the whole tree is one, or cannot be split.
+def studies(root: Path) -> list[Path]:
+    """The largest folders that hold one study each; the tree itself where it is one, or cannot be split.
 
     Of which series a study's image is made is decided when it is opened, by the model's card.
 
     Args:
         root: A folder with DICOM below it.
     """
-    found = dict(_studies(root))
-    if len(set(found.values())) <= 1 or root in found:
+    return list(_split(root, dict(_studies(root)))) or [root]
+
+
+def list_dicom(root: Path) -> Listing | None:
+    """An archive's export as a list of its studies; None where it is one."""
+    found = studies(root)
+    if found == [root]:
         return None
-    items = [
-        ListedItem(folder.relative_to(root).as_posix(), Source.of(folder)) for folder in _split(root, found)
-    ]
-    return ordered("DICOM studies", items)
+    return ordered("DICOM studies", [ListedItem(p.relative_to(root).as_posix(), Source.of(p)) for p in found])
 
 
 def _split(folder: Path, found: dict[Path, str]) -> Iterator[Path]:

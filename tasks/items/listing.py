@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.errors import InputError
-from tasks.imagery.formats import format_of
 from tasks.imagery.source import Source
 from tasks.items.bids import list_bids, looks_like_bids
 from tasks.items.cases import list_cases, list_volumes, looks_like_cases, looks_like_volumes
 from tasks.items.dicom import list_dicom
-from tasks.items.files import has_wildcard, list_folder, list_glob
+from tasks.items.files import has_wildcard, kind_of, list_folder, list_glob
 from tasks.items.item import ListedItem, Listing
 from tasks.items.stac import list_stac, looks_like_stac
 
@@ -42,9 +41,10 @@ def _list(where: str, channels: list[str]) -> Listing:
     path = Path(where)
     if looks_like_stac(path):
         return list_stac(path, channels)
-    if path.is_dir() and _is_dicom(path) and (studies := list_dicom(path)) is not None:
-        return studies
-    if path.is_dir() and not _one_image(path):
+    kind = kind_of(path) if path.is_dir() else None
+    if kind is not None and kind.name == "dicom" and (exported := list_dicom(path)) is not None:
+        return exported
+    if path.is_dir() and kind is None:
         if looks_like_bids(path):
             return list_bids(path, channels)
         if looks_like_volumes(path):
@@ -53,19 +53,4 @@ def _list(where: str, channels: list[str]) -> Listing:
     source = Source.of(where)
     if not source.remote and not path.exists():
         raise InputError(f"{where} does not exist: check the path")
-    return Listing("files", (ListedItem(source.name, source),))
-
-
-def _is_dicom(folder: Path) -> bool:
-    try:
-        return format_of(Source.of(folder)).name == "dicom"
-    except InputError:
-        return False
-
-
-def _one_image(folder: Path) -> bool:
-    try:
-        format_of(Source.of(folder))
-    except InputError:
-        return False
-    return True
+    return Listing("images", (ListedItem(source.name, source),))

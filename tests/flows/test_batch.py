@@ -42,6 +42,16 @@ def test_a_batch_runs_all_and_goes_on(segflow: Any, make_bundle: Any, tmp_path: 
     assert all(i["already_done"] for i in again.answer["items"])
 
 
+def test_a_first_item_that_is_refused_costs_itself_alone(
+    segflow: Any, make_bundle: Any, tmp_path: Path
+) -> None:
+    image(tmp_path / "in" / "b.tif", 10)
+    (tmp_path / "in" / "a.tif").write_text("no image")
+    asked = ("batch", tmp_path / "in", "--model", make_bundle(channels=1), "--out", tmp_path / "new" / "out")
+    done = segflow(*asked, "--direct", "--json")
+    assert (done.code, done.answer["count"]) == (4, {"done": 1, "failed": 1})
+
+
 def test_items_shows_what_would_run(segflow: Any, make_bundle: Any, tmp_path: Path) -> None:
     image(tmp_path / "in" / "x" / "a.tif", 1)
     shown = segflow("items", tmp_path / "in", "--model", make_bundle(channels=1), "--json")

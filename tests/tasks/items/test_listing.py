@@ -96,6 +96,14 @@ def test_an_archives_export_gives_its_studies(tmp_path):
     assert list(listed(tmp_path / "a" / "1")) == ["1"]
 
 
+def test_a_study_among_other_images_is_one_of_them(tmp_path):
+    made(tmp_path, "x.tif", "deep/y.nii.gz")
+    dicom(tmp_path / "deep" / "s" / "IM1", "1.2.1")
+    dicom(tmp_path / "t" / "1" / "IM1", "1.2.2")
+    dicom(tmp_path / "t" / "2" / "IM1", "1.2.3")
+    assert list(listed(tmp_path)) == ["deep/s", "deep/y", "t/1", "t/2", "x"]
+
+
 def bids(root: Path) -> Path:
     (root / "dataset_description.json").parent.mkdir(parents=True, exist_ok=True)
     (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
