@@ -84,11 +84,12 @@ def channels_of(model: str) -> list[str]:
 
 
 def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
-    """Runs every item; leaves ``batch.json`` after each.
+    """Runs every item; leaves ``batch.json`` after each, and of rasters a STAC collection at the end.
 
     Raises:
         OutputError: The output cannot be written, which no other item would mend.
     """
+    from tasks.catalogue.stac import ITEM, write_collection
     from tasks.errors import OutputError
 
     outcomes = [Outcome(flat(i.id), "incomplete", i.reason) for i in batch.listing.incomplete]
@@ -106,9 +107,13 @@ def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
             reason = f"unexpected {type(error).__name__}: {error}"
             outcome = Outcome(flat(item.id), "failed", reason, round(time.perf_counter() - begin, 3))
         if outcome.status in ("failed", "partial", "suspect"):
-            logger.warning("item %s is %s: %s", item.id, outcome.status, outcome.reason)
+            logger.warning("item %s: %s: %s", item.id, outcome.status, outcome.reason)
         outcomes.append(outcome)
-        write_outcomes(batch.out, tuple(outcomes))
+        if not outcome.already_done:  # of thousands that are done, the list is written once
+            write_outcomes(batch.out, tuple(outcomes))
+    write_outcomes(batch.out, tuple(outcomes))
+    if any((batch.out / o.item / ITEM).is_file() for o in outcomes):
+        write_collection(batch.out)
     return tuple(outcomes)
 
 

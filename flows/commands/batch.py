@@ -73,9 +73,10 @@ def items(
 
 
 def said(listing: Listing) -> str:
-    """One line: ``12 items of files``."""
+    """One line: ``12 images``, ``12 items of BIDS``."""
     n, lacking = len(listing.items), len(listing.incomplete)
-    text = f"{n} item{'s' * (n != 1)} of {listing.kind}"
+    what = f"item{'s' * (n != 1)} of {listing.kind}"
+    text = f"{n} image{'s' * (n != 1)}" if listing.kind == "images" else f"{n} {what}"
     return f"{text}, {lacking} incomplete" if lacking else text
 
 

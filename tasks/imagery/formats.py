@@ -186,7 +186,8 @@ def _format_of(part: Part) -> Format:
             if f.folder is not None and named(f.folder)(Path(part.uri)):
                 return f
         raise InputError(
-            f"{part} is a folder and no image of a format known here ({known()}): name one file."
+            f"{part} is a folder and no image of a format known here ({known()}): name a file, or the files of its bands as "
+            "a pattern in quotes, like 'DIR/*_B?.tif'."
         )
     for f in FORMATS:
         if (

@@ -26,6 +26,7 @@ def as_seen(image: Image, source: Source, *, scratch: Path, wanted: Wanted) -> I
     try:
         if image.info.kind != "raster" and wanted.reading.bands:
             raise InputError(f"{source} is a volume, and --bands is for rasters: leave it out")
+        _check_named(source, wanted)
         masks = masks_of(source, wanted.reading.valid, wanted.validity)
         scaled = in_units(image, wanted)
         if not masks:
@@ -39,6 +40,17 @@ def as_seen(image: Image, source: Source, *, scratch: Path, wanted: Wanted) -> I
         for other in (image, *opened):
             other.close()
         raise
+
+
+def _check_named(source: Source, wanted: Wanted) -> None:
+    """Refuses one file under a channel's name that the model does not have; of several, their opener does."""
+    named = source.parts[0].channel if len(source.parts) == 1 else None
+    names = [c.name for c in wanted.channels]
+    if named is not None and names and named.casefold() not in [n.casefold() for n in names]:
+        raise InputError(
+            f"{source} is named as channel {named}, which the model does not have: its channels are "
+            f"{', '.join(names)}; leave the name out, or use one of these"
+        )
 
 
 def _open(mask: Mask, source: Source, *, scratch: Path) -> Image:

@@ -41,7 +41,7 @@ class Listing:
     """Items in the order of their ids.
 
     Attributes:
-        kind: What was listed: ``files``, ``BIDS`` …
+        kind: What was listed: ``images``, ``BIDS`` …
         items: Those that can be run.
         incomplete: Those that lack a channel.
     """

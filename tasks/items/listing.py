@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.errors import InputError
-from tasks.imagery.formats import format_of
 from tasks.imagery.source import Source
 from tasks.items.bids import list_bids, looks_like_bids
 from tasks.items.cases import list_cases, list_volumes, looks_like_cases, looks_like_volumes
-from tasks.items.files import has_wildcard, list_folder, list_glob
+from tasks.items.dicom import list_dicom
+from tasks.items.files import has_wildcard, kind_of, list_folder, list_glob
 from tasks.items.item import ListedItem, Listing
 from tasks.items.stac import list_stac, looks_like_stac
 
@@ -19,7 +19,7 @@ def list_items(where: str, *, channels: Sequence[str], match: str | None = None)
     """The items that a source of many images holds, in a fixed order; no pixel is read.
 
     Args:
-        where: A glob; a folder of images, a BIDS dataset, an nnU-Net or Decathlon data set, a folder of
+        where: A glob; a folder of images, an archive's export of DICOM studies, a BIDS dataset, an nnU-Net or Decathlon data set, a folder of
             ``case_0000.nii.gz`` files; a STAC ItemCollection; or a single image.
         channels: Names of the model's channels, which decide what makes an item.
         match: Only items whose id this pattern fits.
@@ -41,7 +41,10 @@ def _list(where: str, channels: list[str]) -> Listing:
     path = Path(where)
     if looks_like_stac(path):
         return list_stac(path, channels)
-    if path.is_dir() and not _one_image(path):
+    kind = kind_of(path) if path.is_dir() else None
+    if kind is not None and kind.name == "dicom" and (exported := list_dicom(path)) is not None:
+        return exported
+    if path.is_dir() and kind is None:
         if looks_like_bids(path):
             return list_bids(path, channels)
         if looks_like_volumes(path):
@@ -50,12 +53,4 @@ def _list(where: str, channels: list[str]) -> Listing:
     source = Source.of(where)
     if not source.remote and not path.exists():
         raise InputError(f"{where} does not exist: check the path")
-    return Listing("files", (ListedItem(source.name, source),))
-
-
-def _one_image(folder: Path) -> bool:
-    try:
-        format_of(Source.of(folder))
-    except InputError:
-        return False
-    return True
+    return Listing("images", (ListedItem(source.name, source),))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.files import atomic_write
+from tasks.files import atomic_write, writing
 
 #: Beside the items' folders: the last batch's outcomes.
 OUTCOMES = "batch.json"
@@ -64,5 +64,7 @@ def write_outcomes(folder: Path, outcomes: tuple[Outcome, ...]) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / OUTCOMES) as stream:
         stream.write(json.dumps(as_json(outcomes), indent=1).encode())

@@ -43,9 +43,14 @@ def check_match(info: ImageInfo, card: Card) -> int:
     have, want = len(info.channels), len(card.channels)
     if have != want:
         names = ", ".join(c.name for c in card.channels)
+        remedy = (
+            "give an image with these channels, or another --model"
+            if info.kind == "volume"
+            else f"choose {want} with --bands (a band may be named twice), or give another --model"
+        )
         raise InputError(
             f"{info.source} has {have} channel{'s' * (have != 1)} and model {card.name} wants {want} ({names}): "
-            f"give an image with these bands, or another --model"
+            f"{remedy}"
         )
     spatial = sum(a != "t" for a in info.axes)
     fitting = [n for n in card.ndims if n <= spatial]

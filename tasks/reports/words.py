@@ -9,8 +9,6 @@ from typing import Any
 
 from tasks.codes import needs_wide, special_codes
 
-#: Codes of pixels without a class, for uint8 and uint16 masks.
-
 STATUS_MEANING = {
     "done": "Every tile was predicted and nothing looks out of the ordinary.",
     "partial": "Some tiles failed. Their pixels are marked as failed and belong to no class; "

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
 import numpy as np
 
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
+from tasks.imagery.views.pieces import pieces
 from tasks.resampling.geometry import resample, source_window
 from tasks.resampling.grid import sampled_info
 from tasks.resampling.lattice import Resampling
@@ -39,13 +37,13 @@ class ResampledImage:
 
     def read(self, window: Window) -> Pixels:
         """See ``Image``; a piece of the image at a time."""
-        pieces = list(self._pieces(window))
-        if len(pieces) == 1:
+        parts = list(pieces(window, self._spans, limit=PIECE))
+        if len(parts) == 1:
             return self._sampled(window)
         shape = [s.stop - s.start for s in window]
         values = np.empty((*shape, len(self._info.channels)), self._info.dtype)
         valid, unobserved = np.empty(shape, bool), np.zeros(shape, bool)
-        for piece in pieces:
+        for piece in parts:
             at = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(piece, window, strict=True))
             pixels = self._sampled(piece)
             values[at], valid[at] = pixels.values, pixels.valid
@@ -63,18 +61,10 @@ class ResampledImage:
         dtype = np.dtype(self._info.dtype).type
         return resample(self._image.read(source), window, shape, steps, source, dtype=dtype)
 
-    def _pieces(self, window: Window) -> Iterator[Window]:
-        """Parts of a window that hold a bounded number of pixels, before and after sampling."""
+    def _spans(self, window: Window) -> list[int]:
+        """Pixels held along each axis, before or after sampling."""
         source = source_window(window, self._resampling.shape, self._resampling.steps)
-        spans = [max(s.stop - s.start, w.stop - w.start) for s, w in zip(source, window, strict=True)]
-        d = max(range(len(spans)), key=lambda i: (window[i].stop - window[i].start > 1, spans[i]))
-        first, end = window[d].start, window[d].stop
-        if math.prod(spans) <= PIECE or end - first <= 1:
-            yield window
-            return
-        middle = (first + end) // 2
-        for part in (slice(first, middle), slice(middle, end)):
-            yield from self._pieces((*window[:d], part, *window[d + 1 :]))
+        return [max(s.stop - s.start, w.stop - w.start) for s, w in zip(source, window, strict=True)]
 
 
 def resampled(image: Image, resampling: Resampling | None) -> Image:

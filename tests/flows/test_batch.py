@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import rasterio
 
 
@@ -31,12 +32,24 @@ def test_a_batch_runs_all_and_goes_on(segflow: Any, make_bundle: Any, tmp_path: 
     assert json.loads((out / "batch.json").read_text()) == {
         k: v for k, v in first.answer.items() if k != "exit_code"
     }
+    items = list(pystac.Collection.from_file(str(out / "collection.json")).get_item_links())
+    assert sorted(Path(link.href).parent.name for link in items) == ["2019__a", "2020__a"]
     with rasterio.open(out / "2020__a" / "mask.tif") as mask:
         assert mask.shape == (30, 40)
     (tmp_path / "in" / "bad.tif").unlink()
     again = segflow(*asked)
     assert (again.code, again.answer["status"]) == (0, "done")
     assert all(i["already_done"] for i in again.answer["items"])
+
+
+def test_a_first_item_that_is_refused_costs_itself_alone(
+    segflow: Any, make_bundle: Any, tmp_path: Path
+) -> None:
+    image(tmp_path / "in" / "b.tif", 10)
+    (tmp_path / "in" / "a.tif").write_text("no image")
+    asked = ("batch", tmp_path / "in", "--model", make_bundle(channels=1), "--out", tmp_path / "new" / "out")
+    done = segflow(*asked, "--direct", "--json")
+    assert (done.code, done.answer["count"]) == (4, {"done": 1, "failed": 1})
 
 
 def test_items_shows_what_would_run(segflow: Any, make_bundle: Any, tmp_path: Path) -> None:

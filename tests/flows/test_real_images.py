@@ -139,7 +139,8 @@ def result(
 
 
 def test_leaves_what_it_promises(result: Result) -> None:
-    extra = {"stac.json"} if result.case.earth else {"mask.json", "mask.tsv"}
+    earth = {"stac.json", "mask.qml", "mask.tif.aux.xml"}
+    extra = earth if result.case.earth else {"mask.json", "mask.tsv", "mask.label", "mask.ctbl"}
     mask = "mask.tif" if result.case.earth else "mask.nii.gz"
     assert {p.name for p in result.folder.iterdir()} == (BOTH - {"mask"}) | extra | {mask}
     assert {*result.record["files"], "run.json"} == {p.name for p in result.folder.iterdir()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.imagery.protocol import Image, ImageInfo, Pixels, Window
+from tasks.imagery.views.pieces import pieces
 from tasks.imagery.volume.orientation import axis_map, spatial
 
 #: Pixels of the image that are held at once while means are taken.
@@ -48,7 +48,7 @@ class CoarsenedImage:
         values = np.zeros((*shape, len(self._info.channels)), np.float32)
         valid = np.zeros(shape, bool)
         hidden: npt.NDArray[np.bool_] | None = None
-        for piece in self._pieces(window):
+        for piece in pieces(window, self._spans, limit=PIECE):
             at = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(piece, window, strict=True))
             values[at], valid[at], unseen = self._mean(piece)
             if unseen is not None:
@@ -60,17 +60,9 @@ class CoarsenedImage:
         """See ``Image``."""
         self._image.close()
 
-    def _pieces(self, window: Window) -> Iterator[Window]:
-        """Parts of a window whose boxes hold a bounded number of pixels."""
-        spans = [(s.stop - s.start) * f for s, f in zip(window, self._factors, strict=True)]
-        d = max(range(len(spans)), key=lambda i: (window[i].stop - window[i].start > 1, spans[i]))
-        first, end = window[d].start, window[d].stop
-        if math.prod(spans) <= PIECE or end - first <= 1:
-            yield window
-            return
-        middle = (first + end) // 2
-        for part in (slice(first, middle), slice(middle, end)):
-            yield from self._pieces((*window[:d], part, *window[d + 1 :]))
+    def _spans(self, window: Window) -> list[int]:
+        """Pixels of the boxes that a window needs."""
+        return [(s.stop - s.start) * f for s, f in zip(window, self._factors, strict=True)]
 
     def _mean(self, window: Window) -> tuple[Any, Any, Any]:
         shape = [s.stop - s.start for s in window]

@@ -9,22 +9,26 @@ import queue
 import shutil
 import threading
 import uuid
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
+
+from isal import isal_zlib
 
 from tasks.errors import InputError, OutputError
 
 _CHUNK = 1 << 20
-#: Compressed bytes read at once: what is left of them after each piece is copied by zlib.
+#: Compressed bytes read at once: what is left of them after each piece is copied.
 _PACKED = 1 << 18
 #: Pieces that wait for the disk while the next is inflated.
 _WAITING = 4
 #: Deflate cannot do better than 1032 : 1.
 _MAX_RATIO = 1040
-#: Of zlib: a gzip or a zlib stream, whichever comes.
+#: A gzip or a zlib stream, whichever comes.
 _ANY_WRAPPER = 47
+#: What ISA-L raises; its types say an instance.
+_DAMAGED = cast(type[Exception], isal_zlib.error)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -140,11 +144,11 @@ def _copy(path: Path, part: Path, size: int, start: int, stop: int | None, *, du
 
 
 def _inflated(path: Path, start: int, stop: int | None, *, limit: int = _CHUNK) -> Iterator[bytes]:
-    """Pieces of at most ``limit`` bytes; checksums are zlib's own work."""
+    """Pieces of at most ``limit`` bytes; checksums are checked below."""
     with path.open("rb") as raw:
         raw.seek(start)
         left = (path.stat().st_size if stop is None else stop) - start
-        stream, begun, more = zlib.decompressobj(_ANY_WRAPPER), False, b""
+        stream, begun, more = isal_zlib.decompressobj(_ANY_WRAPPER), False, b""
         while True:
             if not more:
                 more = raw.read(min(_PACKED, left))
@@ -158,11 +162,11 @@ def _inflated(path: Path, start: int, stop: int | None, *, limit: int = _CHUNK) 
                     raise InputError(
                         f"{path} goes on after the end of its compressed data; fetch or export it again."
                     )
-                stream = zlib.decompressobj(_ANY_WRAPPER) if more else stream
+                stream = isal_zlib.decompressobj(_ANY_WRAPPER) if more else stream
                 continue
             try:
                 data = stream.decompress(more, limit)
-            except zlib.error as e:
+            except _DAMAGED as e:
                 if not begun and not _looks_packed(path, start):
                     raise InputError(_not_packed(path)) from e
                 raise InputError(f"{path} is a corrupt gzip file ({e}); fetch it again.") from e

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from tasks.errors import InputError
@@ -71,6 +72,36 @@ def test_match_chooses_by_id(tmp_path):
     assert list(listed(tmp_path, match="*2020")) == ["a_2020"]
     with pytest.raises(InputError, match="no item of"):
         listed(tmp_path, match="b*")
+
+
+def dicom(path: Path, study: str) -> None:
+    head = pydicom.Dataset()
+    head.file_meta = pydicom.dataset.FileMetaDataset()
+    head.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    head.StudyInstanceUID = study
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head.save_as(path, enforce_file_format=False, implicit_vr=False, little_endian=True)
+    data = path.read_bytes()
+    if data[128:132] != b"DICM":
+        path.write_bytes(b"\0" * 128 + b"DICM" + data)
+
+
+def test_an_archives_export_gives_its_studies(tmp_path):
+    dicom(tmp_path / "a" / "1" / "ct" / "IM1", "1.2.1")
+    dicom(tmp_path / "a" / "1" / "mr" / "IM1", "1.2.1")
+    dicom(tmp_path / "a" / "2" / "IM1", "1.2.2")
+    dicom(tmp_path / "b" / "x" / "IM1", "1.2.3")
+    made(tmp_path, "b/x/readme.txt", "index.txt")
+    assert listed(tmp_path) == {k: [str(tmp_path / k)] for k in ("a/1", "a/2", "b")}
+    assert list(listed(tmp_path / "a" / "1")) == ["1"]
+
+
+def test_a_study_among_other_images_is_one_of_them(tmp_path):
+    made(tmp_path, "x.tif", "deep/y.nii.gz")
+    dicom(tmp_path / "deep" / "s" / "IM1", "1.2.1")
+    dicom(tmp_path / "t" / "1" / "IM1", "1.2.2")
+    dicom(tmp_path / "t" / "2" / "IM1", "1.2.3")
+    assert list(listed(tmp_path)) == ["deep/s", "deep/y", "t/1", "t/2", "x"]
 
 
 def bids(root: Path) -> Path:

@@ -53,7 +53,7 @@ def test_duration_and_size() -> None:
     ],
 )
 def test_size_unit(base: str, size: float, label: str, factor: float) -> None:
-    unit = words.size_unit({"units": {"size": base}, "classes": [{"size": size}, {"size": 1}]})
+    unit = words.size_unit({"units": {"size": base}, "classes": [{"size": size}, {"size": size / 2}]})
     assert (unit.label, unit.factor) == (label, factor)
 
 

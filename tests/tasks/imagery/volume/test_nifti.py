@@ -14,9 +14,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from segmodels.bundles.card import ChannelCard
 from tasks.errors import InputError
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import ImageInfo
+from tasks.imagery.source import Source
 from tasks.imagery.volume.orientation import native_box, native_boxes, native_index, world
 from tasks.imagery.wanted import Wanted
 
@@ -282,3 +284,11 @@ def test_a_bad_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "pread", broken)
     with pytest.raises(InputError, match=r"x\.nii cannot be read \(Input/output error\); check the disk"):
         image.read(everything(image.info))
+
+
+def test_one_file_under_a_name_that_is_no_channel_is_refused(tmp_path: Path) -> None:
+    nib.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4)).to_filename(tmp_path / "a.nii")
+    wanted = Wanted(channels=(ChannelCard(name="T1"),))
+    with pytest.raises(InputError, match="is named as channel red"):
+        open_image(Source.parse([f"red={tmp_path / 'a.nii'}"]), scratch=tmp_path, wanted=wanted)
+    open_image(Source.parse([f"t1={tmp_path / 'a.nii'}"]), scratch=tmp_path, wanted=wanted).close()
