@@ -53,7 +53,7 @@ def _asked(bands: Sequence[Band], wanted: Wanted, label: str) -> Choice:
         )
     found = tuple(find_band(bands, s, label=label) for s in specs)
     for at, channel in zip(found, wanted.channels, strict=False):
-        if _contradicts(bands[at], channel):
+        if contradicts(bands[at], channel):
             raise InputError(
                 f"--bands gives {bands[at]} of {label} as channel {_said(channel)}, which is something else: "
                 f"name the band that it is; there are {listed(bands)}"
@@ -95,7 +95,7 @@ def _matched(bands: Sequence[Band], channels: Sequence[ChannelCard], label: str)
         return tuple(chosen)
     same = len(bands) == len(channels)
     in_place = all(i is None or i == place for place, i in enumerate(found))
-    contradicted = [c for b, c in zip(bands, channels, strict=False) if _contradicts(b, c)]
+    contradicted = [c for b, c in zip(bands, channels, strict=False) if contradicts(b, c)]
     if same and in_place and not contradicted:
         return None
     says = any(b.identified for b in bands) and all(c.wavelength_nm or is_colour(c.name) for c in channels)
@@ -111,7 +111,7 @@ def _matched(bands: Sequence[Band], channels: Sequence[ChannelCard], label: str)
 
 def _match(bands: Sequence[Band], channel: ChannelCard) -> int | None:
     named = [i for i, b in enumerate(bands) if plain(channel.name) in b.known_as]
-    if len(named) == 1 and not _contradicts(bands[named[0]], channel):
+    if len(named) == 1 and not contradicts(bands[named[0]], channel):
         return named[0]
     if channel.wavelength_nm is None:
         return None
@@ -129,7 +129,7 @@ def _by_wavelength(bands: Sequence[Band], nm: float, *, among: list[int] | None 
     return near[1] if near[0] <= max(LEAST_NM, SHARE * nm) else None
 
 
-def _contradicts(band: Band, channel: ChannelCard) -> bool:
+def contradicts(band: Band, channel: ChannelCard) -> bool:
     """Whether both say what they measure, and it is not the same."""
     if band.wavelength_nm is not None and channel.wavelength_nm is not None:
         return abs(band.wavelength_nm - channel.wavelength_nm) > OTHER * channel.wavelength_nm

@@ -7,8 +7,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from segmodels.bundles.card import ChannelCard
 from tasks.errors import InputError
 from tasks.imagery.bands import Band
+from tasks.imagery.scene.choice import contradicts
 from tasks.imagery.scene.landsat import is_landsat, landsat_scene
 from tasks.imagery.scene.landsat import metadata_file as landsat_metadata
 from tasks.imagery.scene.product import Layer, Scene
@@ -87,6 +89,11 @@ def _files(source: Source) -> Scene:
     for part in source.parts:
         layer = known.get(part.uri) or Layer(band_of_file(part.uri) or _unnamed(part.uri), part.uri)
         if part.channel is not None:
+            if contradicts(layer.band, ChannelCard(name=part.channel)):
+                raise InputError(
+                    f"{part.uri} is given as {part.channel} and is {layer.band} by its name or its product: name it as the "
+                    "channel that it is, or rename a file that is called wrongly"
+                )
             band = replace(layer.band, name=part.channel, aliases=(layer.band.name, *layer.band.aliases))
             layer = replace(layer, band=band)
         layers.append(layer)

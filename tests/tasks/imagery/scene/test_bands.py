@@ -125,8 +125,10 @@ def test_files_named_by_channel_are_put_in_the_models_order(landsat: Path, tmp_p
     image = open_image(Source.parse([f"nir={five}", f"red={four}"]), scratch=tmp_path, wanted=want)
     assert [Path(b.file or "").name[-6:] for b in image.info.bands] == ["B4.TIF", "B5.TIF"]
     image.close()
-    with pytest.raises(InputError, match="red"):
-        open_image(Source.parse([f"nir={four}", f"red={five}"]), scratch=tmp_path, wanted=want)
+    # Whether the card tells their wavelengths or not: what is said of a file is neither taken nor undone.
+    for swapped in (want, Wanted(channels=card("red", "nir", red=650.0, nir=840.0))):
+        with pytest.raises(InputError, match=r"B4\.TIF is given as nir and is .*655 nm"):
+            open_image(Source.parse([f"nir={four}", f"red={five}"]), scratch=tmp_path, wanted=swapped)
     three = next(landsat.glob("*SR_B3.TIF"))
     with pytest.raises(InputError, match=r"extra.*leave the file out"):
         open_image(
