@@ -14,6 +14,7 @@ from tasks.errors import InputError, UsageError
 from tasks.imagery.source import Source
 from tasks.items.item import ListedItem, Listing
 from tasks.privacy import keys
+from tasks.privacy.hiding import hiding
 from tasks.work import WORK
 
 
@@ -78,12 +79,21 @@ def privatised(options: dict[str, Any], *, file: Path | None = None) -> dict[str
 
 
 @contextmanager
+def privatised_run(options: dict[str, Any], *, file: Path | None = None) -> Iterator[dict[str, Any]]:
+    """As :func:`privatised`; errors of the body say the key alone, wherever they come from."""
+    asked = privatised(options, file=file)
+    with hiding(Source.parse([str(asked["image"]), *asked.get("more", ())])):
+        yield asked
+
+
+@contextmanager
 def privatised_nowhere(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """As :func:`privatised`, with a key file that is gone after the body; keys are those of ``out``, if it has any."""
+    """As :func:`privatised_run`, with a key file that is gone after the body; keys are those of ``out``, if it has any."""
     with tempfile.TemporaryDirectory(prefix="segflow-keys-") as folder:
         file = Path(folder) / keys.NAME
         keys.copy_secret(key_file(Path(options["out"])), file)
-        yield privatised(options, file=file)
+        with privatised_run(options, file=file) as asked:
+            yield asked
 
 
 def private_listing(listing: Listing, *, out: Path, asked: bool | None) -> Listing:

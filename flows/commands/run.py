@@ -256,17 +256,22 @@ def parse_tile(text: str | None) -> list[int] | None:
 def execute(console: Console, *, direct: bool, debug: bool, **options: Any) -> RunResult:
     """Runs one item with a display: already done, as plain functions, or as a Prefect flow."""
     from flows.environment import prepare_environment
-    from flows.pipeline import already_done, run_item
-    from flows.private import privatised
-    from flows.progress import shown
-    from flows.request import make_request
-    from tasks.planning.preflight import preflight
+    from flows.private import privatised_run
 
     if not debug:
         # What goes wrong is said once, by this command, not three times with Prefect's tracebacks.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     prepare_environment()
-    options = privatised(options)
+    with privatised_run(options) as asked:
+        return _run_one(console, asked, direct=direct, debug=debug)
+
+
+def _run_one(console: Console, options: dict[str, Any], *, direct: bool, debug: bool) -> RunResult:
+    from flows.pipeline import already_done, run_item
+    from flows.progress import shown
+    from flows.request import make_request
+    from tasks.planning.preflight import preflight
+
     request = make_request(**options, server=not direct)
     done = already_done(request)
     if done is not None:

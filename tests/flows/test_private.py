@@ -17,6 +17,7 @@ import rasterio
 from pydicom.uid import RLELossless
 from rasterio.transform import from_origin
 
+from tasks.errors import InputError
 from tasks.imagery.open import open_image
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Wanted
@@ -176,6 +177,26 @@ def test_the_description_of_a_private_raster_names_no_band_file_or_folder(tmp_pa
     assert info.grid["sidecars"] == [f"{key}.msk"]
     assert "scan_SCL.tif" in said
     assert PLANT not in said
+
+
+@pytest.mark.parametrize("name", [f"{PLANT}good", f"{PLANT}.nii.gz"])
+def test_what_is_refused_before_the_image_is_opened_says_the_key(
+    patients: Path, tmp_path: Path, name: str
+) -> None:
+    from rich.console import Console
+
+    from flows.commands.run import execute
+    from flows.plan import plan_image
+
+    asked = {"image": str(patients / name), "model": "ct-organs", "valid": ["scl"], "private": True}
+    with pytest.raises(InputError) as planned:
+        plan_image(out=tmp_path / "none", **asked)
+    with pytest.raises(InputError) as run:
+        execute(Console(quiet=True), direct=True, debug=False, out=tmp_path / "out", **asked)
+    for caught in (planned, run):
+        assert "p-" in str(caught.value)
+        assert PLANT not in str(caught.value)
+        assert caught.value.__cause__ is None
 
 
 def test_a_path_is_not_given_to_a_private_flow(patients: Path, tmp_path: Path) -> None:
