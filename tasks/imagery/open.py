@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 from tasks.errors import InputError
-from tasks.imagery.bands import plain
 from tasks.imagery.formats import format_named, format_of, named
 from tasks.imagery.protocol import Image, ImageInfo
 from tasks.imagery.seen import as_seen
@@ -34,21 +33,8 @@ def open_image(source: Named, *, scratch: Path, wanted: Wanted | None = None) ->
     for path in source.paths:
         _check(path)
     wanted = wanted or Wanted()
-    _check_named(source, wanted)
     opened: Image = named(format_of(source).opener)(source, scratch=scratch, wanted=wanted)
     return as_seen(opened, source, scratch=scratch, wanted=wanted)
-
-
-def _check_named(source: Source, wanted: Wanted) -> None:
-    """Refuses one file that is said to be another channel than the model's; several are looked at by their format."""
-    if len(source.parts) > 1 or source.only.channel is None or not wanted.channels:
-        return
-    names = [c.name for c in wanted.channels]
-    if [plain(source.only.channel)] != [plain(n) for n in names]:
-        raise InputError(
-            f"{source} is given as {source.only.channel} and the model takes {', '.join(names)}; name each of these once, "
-            "or give one file that holds all without a name."
-        )
 
 
 def _check(path: Path) -> None:

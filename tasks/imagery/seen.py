@@ -26,6 +26,8 @@ def as_seen(image: Image, source: Source, *, scratch: Path, wanted: Wanted) -> I
     try:
         if image.info.kind != "raster" and wanted.reading.bands:
             raise InputError(f"{source} is a volume, and --bands is for rasters: leave it out")
+        if image.info.kind == "raster" and wanted.reading.frame is not None:
+            raise InputError(f"{source} is a raster, and --frame is for volumes: leave it out")
         _check_named(source, wanted)
         masks = masks_of(source, wanted.reading.valid, wanted.validity)
         scaled = in_units(image, wanted)

@@ -21,7 +21,7 @@ from segmodels.bundles.card import ChannelCard
 from tasks.errors import InputError, OutputError
 from tasks.imagery.open import open_image
 from tasks.imagery.source import Part, Source
-from tasks.imagery.wanted import Wanted
+from tasks.imagery.wanted import Reading, Wanted
 
 Maker = Callable[[Path], Path]
 
@@ -215,10 +215,16 @@ def test_refused(tmp_path: Path, case: str) -> None:
 def test_one_file_named_as_a_channel_that_the_model_does_not_take(tmp_path: Path) -> None:
     path = nifti(tmp_path / "x.nii")
     wanted = Wanted(channels=(ChannelCard(name="CT"),))
-    with pytest.raises(InputError, match="given as T1 and the model takes CT"):
+    with pytest.raises(InputError, match="T1.*its channels are CT"):
         open_image(Source(parts=(Part(uri=str(path), channel="T1"),)), scratch=tmp_path, wanted=wanted)
     named = Source(parts=(Part(uri=str(path), channel="ct"),))
     assert open_image(named, scratch=tmp_path, wanted=wanted).info.shape == (5, 4, 3)
+
+
+def test_a_raster_has_no_frames(tmp_path: Path) -> None:
+    wanted = Wanted(reading=Reading(frame=0))
+    with pytest.raises(InputError, match="--frame is for volumes"):
+        open_image(tiff(tmp_path / "x.tif"), scratch=tmp_path, wanted=wanted)
 
 
 def test_a_full_or_forbidden_scratch_is_an_output_error(tmp_path: Path) -> None:
