@@ -215,7 +215,7 @@ def test_refused(tmp_path: Path, case: str) -> None:
 def test_one_file_named_as_a_channel_that_the_model_does_not_take(tmp_path: Path) -> None:
     path = nifti(tmp_path / "x.nii")
     wanted = Wanted(channels=(ChannelCard(name="CT"),))
-    with pytest.raises(InputError, match="T1.*its channels are CT"):
+    with pytest.raises(InputError, match=r"T1.*its channels are CT"):
         open_image(Source(parts=(Part(uri=str(path), channel="T1"),)), scratch=tmp_path, wanted=wanted)
     named = Source(parts=(Part(uri=str(path), channel="ct"),))
     assert open_image(named, scratch=tmp_path, wanted=wanted).info.shape == (5, 4, 3)
