@@ -29,6 +29,7 @@ class Format:
         maybe: Endings that files of several formats have; ``holds`` says whether one is of this format.
         holds: ``module:function`` that says whether a file (``Path``) is of this format.
         parts: As which kind its own files count where several are one image.
+        layered: Whether one of its files or folders may hold several images, of which ``--layer`` names one.
         mask: How a mask on its grid is written.
     """
 
@@ -41,6 +42,7 @@ class Format:
     parts: Literal["raster", "volume"] | None = "raster"
     maybe: tuple[str, ...] = ()
     holds: str | None = None
+    layered: bool = False
     mask: Mask = "cog"
 
 
@@ -56,8 +58,20 @@ FORMATS = (
     Format(
         "envi", "ENVI", "tasks.imagery.raster.drivers:open_envi", suffixes=(".dat", ".bsq", ".bil", ".bip")
     ),
-    Format("netcdf", "NetCDF", "tasks.imagery.raster.containers:open_netcdf", suffixes=(".nc", ".nc4")),
-    Format("hdf5", "HDF5", "tasks.imagery.raster.containers:open_hdf5", suffixes=(".h5", ".hdf5", ".he5")),
+    Format(
+        "netcdf",
+        "NetCDF",
+        "tasks.imagery.raster.containers:open_netcdf",
+        suffixes=(".nc", ".nc4"),
+        layered=True,
+    ),
+    Format(
+        "hdf5",
+        "HDF5",
+        "tasks.imagery.raster.containers:open_hdf5",
+        suffixes=(".h5", ".hdf5", ".he5"),
+        layered=True,
+    ),
     Format("png", "PNG", "tasks.imagery.raster.drivers:open_png", suffixes=(".png",)),
     Format("jpeg", "JPEG", "tasks.imagery.raster.drivers:open_jpeg", suffixes=(".jpg", ".jpeg")),
     Format(
@@ -110,6 +124,7 @@ FORMATS = (
         suffixes=(".zarr",),
         folder="tasks.imagery.volume.ome_zarr:is_zarr",
         parts="volume",
+        layered=True,
         mask="ome-zarr",
     ),
     Format(
@@ -120,6 +135,7 @@ FORMATS = (
         parts="volume",
         maybe=(".tif", ".tiff"),
         holds="tasks.imagery.volume.tiff_stack:is_stack",
+        layered=True,
         mask="ome-tiff",
     ),
     Format(
@@ -129,6 +145,7 @@ FORMATS = (
         suffixes=DICOM_SUFFIXES,
         folder="tasks.imagery.volume.dicom.headers:holds_dicom",
         parts="volume",
+        layered=True,
         mask="nifti",
     ),
 )

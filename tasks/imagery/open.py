@@ -33,7 +33,10 @@ def open_image(source: Named, *, scratch: Path, wanted: Wanted | None = None) ->
     for path in source.paths:
         _check(path)
     wanted = wanted or Wanted()
-    opened: Image = named(format_of(source).opener)(source, scratch=scratch, wanted=wanted)
+    found = format_of(source)
+    if wanted.reading.layer is not None and not found.layered:
+        raise InputError(f"{source} ({found.title}) holds one image: leave --layer out.")
+    opened: Image = named(found.opener)(source, scratch=scratch, wanted=wanted)
     return as_seen(opened, source, scratch=scratch, wanted=wanted)
 
 

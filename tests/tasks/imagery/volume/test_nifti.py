@@ -20,7 +20,7 @@ from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import ImageInfo
 from tasks.imagery.source import Source
 from tasks.imagery.volume.orientation import native_box, native_boxes, native_index, world
-from tasks.imagery.wanted import Wanted
+from tasks.imagery.wanted import Reading, Wanted
 
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
@@ -292,3 +292,9 @@ def test_one_file_under_a_name_that_is_no_channel_is_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="is named as channel red"):
         open_image(Source.parse([f"red={tmp_path / 'a.nii'}"]), scratch=tmp_path, wanted=wanted)
     open_image(Source.parse([f"t1={tmp_path / 'a.nii'}"]), scratch=tmp_path, wanted=wanted).close()
+
+
+def test_a_layer_of_a_file_that_holds_one_image_is_refused(tmp_path: Path) -> None:
+    nib.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4)).to_filename(tmp_path / "a.nii")
+    with pytest.raises(InputError, match="leave --layer out"):
+        open_image(tmp_path / "a.nii", scratch=tmp_path, wanted=Wanted(reading=Reading(layer="3")))
