@@ -19,6 +19,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 #: Shorter names are no one's, and would be found in any word.
 _SHORTEST = 4
+#: Folders nearer to the root than this hold more than one image's files: ``/data``.
+_ROOTS = 3
 #: Names below a folder that are looked for.
 _MOST_NAMES = 50_000
 
@@ -38,6 +40,8 @@ def _words(text: str) -> set[str]:
     path = Path(text)
     words = {text, str(path), path.name, path.name.split(".")[0], str(path.absolute())}
     words |= set(re.split(r"[\s^=]+", text)) if not path.exists() else {str(path.resolve())}
+    if path.is_absolute():  # files beside the image are named with its folder, which often is the patient's
+        words |= {str(p.parent) for p in (path, path.resolve()) if len(p.parts) > _ROOTS}
     return {w for w in words if len(w) >= _SHORTEST}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pydicom
 import pytest
+import rasterio
 from pydicom.uid import RLELossless
+from rasterio.transform import from_origin
 
+from tasks.imagery.open import open_image
+from tasks.imagery.source import Source
+from tasks.imagery.wanted import Reading, Wanted
+from tasks.privacy import keys
 from tests.tasks.imagery.volume.dicom_series import PLANT, phantom, write_series
 
 AFFINE = np.diag([-1.0, -1, 3, 1])
@@ -139,6 +146,36 @@ def test_keys_cannot_be_guessed_but_stay(
     open_ = segflow.run(one, model, tmp_path / "3", "--no-private")
     assert open_.answer["item"] == f"{PLANT}good"
     assert (open_.folder / "mask.nii.gz").read_bytes() == (first.folder / "mask.nii.gz").read_bytes()
+
+
+def write_raster(folder: Path) -> Path:
+    """A raster that says who it is of in its bands, beside a mask and a classification that do so too."""
+    folder.mkdir(parents=True)
+    grid = {"width": 12, "height": 9, "crs": "EPSG:32614", "transform": from_origin(5e5, 5e6, 5, 5)}
+    path = folder / f"{PLANT}.tif"
+    with rasterio.open(path, "w", driver="GTiff", count=3, dtype="uint8", **grid) as file:
+        file.write(np.full((3, 9, 12), 7, np.uint8))
+        for band in (1, 2, 3):
+            file.set_band_description(band, f"{PLANT}{band}")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(np.ones((9, 12), bool))
+    with rasterio.open(folder / "scan_SCL.tif", "w", driver="GTiff", count=1, dtype="uint8", **grid) as file:
+        file.write(np.full((9, 12), 4, np.uint8), 1)
+    return path
+
+
+def test_the_description_of_a_private_raster_names_no_band_file_or_folder(tmp_path: Path) -> None:
+    path, file = write_raster(tmp_path / f"{PLANT} folder"), tmp_path / "keys.json"
+    (key,) = keys.register(file, keys.Entry(((str(path), None),)))
+    wanted = Wanted(channels=(), count=3, reading=Reading(valid=("scl",)))
+    image = open_image(keys.address(file, key), scratch=tmp_path / "scratch", wanted=wanted)
+    info = replace(image.info, gdal=None)  # what opens it within the process, never written
+    image.close()
+    said = repr(replace(info, source=Source.of("x")))
+    assert len(info.bands) == 3
+    assert info.grid["sidecars"] == [f"{key}.msk"]
+    assert "scan_SCL.tif" in said
+    assert PLANT not in said
 
 
 def test_a_path_is_not_given_to_a_private_flow(patients: Path, tmp_path: Path) -> None:

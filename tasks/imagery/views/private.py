@@ -28,10 +28,16 @@ class PrivateImage:
         names = tuple(c.name for c in wanted.channels)
         if len(names) != len(info.channels):
             names = tuple(f"channel{n + 1}" for n in range(len(info.channels)))
+        # Names of files beside it are the image's own, or worse; what they are is said by how they end.
+        beside = [f"{source}{Path(n).suffix}" for n in info.grid.get("sidecars", ())]
         self._info = replace(
             info,
             source=source,
+            grid={**info.grid, "sidecars": beside} if "sidecars" in info.grid else info.grid,
             channels=names,
+            bands=tuple(
+                replace(b, name=n, aliases=(), file=None) for b, n in zip(info.bands, names, strict=False)
+            ),
             notes=tuple(hidden(n, source) for n in info.notes),
             suspicions=tuple(hidden(s, source) for s in info.suspicions),
         )
