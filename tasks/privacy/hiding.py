@@ -19,6 +19,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 #: Shorter names are no one's, and would be found in any word.
 _SHORTEST = 4
+#: Words of sentences about DICOM, which files and folders are called by too.
+_NO_NAMES = frozenset({"DICOM", "DICOMDIR"})
 #: Folders nearer to the root than this hold more than one image's files: ``/data``.
 _ROOTS = 3
 #: Names below a folder that are looked for.
@@ -30,9 +32,9 @@ def hidden(text: str, source: Source) -> str:
     if not source.private:
         return text
     words = {w for part in source.parts if part.private for t in look_up(part.uri).texts for w in _words(t)}
-    if not any(w in text for w in words):
+    if not any(w in text for w in words - _NO_NAMES):
         words |= _below(source)
-    found = sorted((w for w in words if w in text), key=len, reverse=True)
+    found = sorted((w for w in words - _NO_NAMES if w in text), key=len, reverse=True)
     return re.sub("|".join(map(re.escape, found)), str(source), text) if found else text
 
 

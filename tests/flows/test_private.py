@@ -21,6 +21,7 @@ from tasks.imagery.open import open_image
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Wanted
 from tasks.privacy import keys
+from tasks.privacy.hiding import hidden
 from tests.tasks.imagery.volume.dicom_series import PLANT, phantom, write_series
 
 AFFINE = np.diag([-1.0, -1, 3, 1])
@@ -176,6 +177,16 @@ def test_the_description_of_a_private_raster_names_no_band_file_or_folder(tmp_pa
     assert info.grid["sidecars"] == [f"{key}.msk"]
     assert "scan_SCL.tif" in said
     assert PLANT not in said
+
+
+def test_words_about_dicom_are_no_names(tmp_path: Path) -> None:
+    study = tmp_path / "DICOM"
+    write_series(study / "a", phantom(), AFFINE, plant=PLANT)
+    (study / "DICOMDIR").write_bytes(b"x")
+    (key,) = keys.register(tmp_path / "keys.json", keys.Entry(((str(study), None),)))
+    source = Source.of(keys.address(tmp_path / "keys.json", key))
+    assert hidden("Files left out: 1 DICOMDIR.", source) == "Files left out: 1 DICOMDIR."
+    assert hidden(f"{study} holds DICOM", source) == f"{key} holds DICOM"
 
 
 def test_a_path_is_not_given_to_a_private_flow(patients: Path, tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tasks.imagery.volume.dicom.slices import NATIVE, TIME_KEYS, Frame, Header, Reject, Stored
+from tasks.imagery.volume.dicom.slices import (
+    CONTENTS,
+    FOREIGN,
+    NATIVE,
+    TIME_KEYS,
+    Frame,
+    Header,
+    Reject,
+    Stored,
+)
 
 #: More files than these in one folder are refused: it is an archive, not a patient.
 MAX_FILES = 200_000
@@ -149,10 +158,10 @@ def _header(path: Path, size: int) -> Header | Reject:
     from pydicom import dcmread
 
     if path.name.upper() == "DICOMDIR":
-        return Reject("a table of contents (DICOMDIR)")
+        return Reject(CONTENTS)
     preamble = _has_preamble(path)
     if not preamble and path.suffix.lower() not in (".dcm", ".ima"):
-        return Reject("not DICOM")
+        return Reject(FOREIGN)
     series = ""
     try:
         with path.open("rb") as f:
@@ -166,11 +175,11 @@ def _header(path: Path, size: int) -> Header | Reject:
     except _RefusedError as refused:
         return Reject(str(refused), series)
     except OSError:
-        return Reject("cannot be read", series)
+        return Reject("that cannot be read", series)
     except (RecursionError, MemoryError):
-        return Reject("a damaged header (nested without end, or far too large)", series)
+        return Reject("with a damaged header (nested without end, or far too large)", series)
     except Exception as error:  # pydicom raises nearly anything on a damaged file
-        return Reject(f"a damaged header ({type(error).__name__})", series)
+        return Reject(f"with a damaged header ({type(error).__name__})", series)
 
 
 class _RefusedError(Exception):
@@ -180,16 +189,16 @@ class _RefusedError(Exception):
 def _read(path: Path, size: int, head: Any, syntax: str, where: int, element: bytes) -> Header:
     rows, columns = _whole(head, "Rows"), _whole(head, "Columns")
     if not rows or not columns or element[:2] not in (b"\xe0\x7f", b"\x7f\xe0"):
-        raise _RefusedError("not an image")
+        raise _RefusedError("without an image")
     kinds = [str(v).upper() for v in _several(head.get("ImageType"))]
     if "LOCALIZER" in kinds or "SCOUT" in kinds:
-        raise _RefusedError("a localiser")
+        raise _RefusedError("of a localiser")
     if _whole(head, "SamplesPerPixel", 1) != 1 or not str(
         head.get("PhotometricInterpretation", "")
     ).startswith("MONOCHROME"):
         raise _RefusedError("in colours (a screenshot or a report)")
     if str(head.get("Modality", "")) in ("SEG", "RTDOSE", "PR"):
-        raise _RefusedError("a result, not a scan")
+        raise _RefusedError("of a result, not of a scan")
     if head.get("ModalityLUTSequence"):
         raise _RefusedError(
             "with values behind a look-up table, which is not supported: convert it with dcm2niix"

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from segmodels.bundles.series import SeriesRule
 from tasks.errors import InputError
-from tasks.imagery.volume.dicom.slices import Frame, Header, Reject
+from tasks.imagery.volume.dicom.slices import CONTENTS, FOREIGN, Frame, Header, Reject
 from tasks.imagery.volume.dicom.stack import Stack, StackError, orientation_of, stack
 from tasks.imagery.wanted import Wanted
 
@@ -256,4 +256,14 @@ def _list(series: tuple[Series, ...] | list[Series]) -> str:
 
 def _counted(rejects: tuple[Reject, ...]) -> str:
     counts = Counter(r.reason for r in rejects)
-    return "; ".join(f"{n} {reason}" for reason, n in counts.most_common()) or "no file"
+    phrases = [_phrase(reason, n) for reason, n in counts.most_common()]
+    # A remedy has a colon before it, and would be read as that of the next phrase too.
+    return ("; " if any(":" in p for p in phrases) else ", ").join(phrases) or "no file"
+
+
+def _phrase(reason: str, n: int) -> str:
+    if reason == CONTENTS:
+        return f"{n} {CONTENTS}"
+    if reason == FOREIGN:
+        return f"{n} that {'is' if n == 1 else 'are'} {FOREIGN}"
+    return f"{n} DICOM file{'s' * (n != 1)} {reason}"

@@ -257,14 +257,28 @@ def test_files_that_hold_no_slice_are_left_out(tmp_path: Path) -> None:
     assert np.array_equal(whole(image), canonical(volume, np.eye(4)))
     notes = " ".join(image.info.notes)
     for text in (
-        "2 a localiser",
-        "2 in colours",
-        "2 without a place",
-        "1 not DICOM",
-        "1 shorter than its header",
+        "2 DICOM files of a localiser",
+        "2 DICOM files in colours",
+        "2 DICOM files without a place",
+        "1 that is not DICOM",
+        "1 DICOM file shorter than its header",
     ):
         assert text in notes
     assert PLANT not in notes + describe(image.info)
+
+
+def test_the_count_of_files_left_out_is_a_sentence(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, phantom(), np.eye(4))
+    (tmp_path / "DICOMDIR").write_bytes(paths[0].read_bytes())
+    (tmp_path / "notes.txt").write_text("text")
+
+    def empty(ds: pydicom.Dataset, k: int) -> None:
+        del ds.PixelData
+
+    write_series(tmp_path / "report", phantom(), np.eye(4), uid="report", change=empty, only=[0])
+    (note,) = (n for n in opened(tmp_path).info.notes if n.startswith("Files left out"))
+    left_out = note.removeprefix("Files left out: ").removesuffix(".").split(", ")
+    assert sorted(left_out) == ["1 DICOM file without an image", "1 DICOMDIR", "1 that is not DICOM"]
 
 
 def test_several_series_are_not_guessed(tmp_path: Path) -> None:
@@ -376,7 +390,7 @@ def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:
         data = path.read_bytes()
         meta = 144 + int.from_bytes(data[140:144], "little")
         path.write_bytes(data[:meta] + opening * 5000 + data[meta:])
-    assert "3 a damaged header" in refused(tmp_path)
+    assert "3 DICOM files with a damaged header" in refused(tmp_path)
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
