@@ -116,7 +116,7 @@ def choose(label: str, found: tuple[Header, ...], rejects: tuple[Reject, ...], w
     if channels == 1:
         rule = wanted.series or (wanted.channels[0].series if wanted.channels else None)
         one = _named(label, every, layers[0]) if layers else _by_rule(label, every, rule or SeriesRule())
-        return Chosen((_stacked(label, one),), notes + _others(every, (one,)))
+        return Chosen((_stacked(label, one),), notes + _taken(every, (one,)))
     return _several(label, every, notes, layers, wanted)
 
 
@@ -158,7 +158,7 @@ def _several(
     stacks = [None if s is None else _stacked(label, s) for s in picked]
     _check_one_grid(label, there, [s for s in stacks if s is not None])
     doubts = (f"The input is incomplete: zeros stand for {names}.",) if missing else ()
-    return Chosen(tuple(stacks), notes + _others(every, tuple(there)), doubts)
+    return Chosen(tuple(stacks), notes + _taken(every, tuple(there)), doubts)
 
 
 def _check_one_grid(label: str, series: list[Series], stacks: list[Stack]) -> None:
@@ -244,9 +244,9 @@ def _stacked(label: str, series: Series) -> Stack:
     return made
 
 
-def _others(every: tuple[Series, ...], taken: tuple[Series, ...]) -> tuple[str, ...]:
+def _taken(every: tuple[Series, ...], taken: tuple[Series, ...]) -> tuple[str, ...]:
     left = [s for s in every if s not in taken]
-    return (f"Series left out: {_list(left)}.",) if left else ()
+    return (f"Series taken: {_list(taken)}.", *((f"Series left out: {_list(left)}.",) if left else ()))
 
 
 def _list(series: tuple[Series, ...] | list[Series]) -> str:

@@ -317,7 +317,12 @@ def test_the_card_chooses(tmp_path: Path, rule: dict[str, Any]) -> None:
     write_series(tmp_path / "2", phantom(), SAGITTAL, uid="two", number=4, modality="MR", change=change)
     image = opened(tmp_path, series=SeriesRule(**rule))
     assert np.allclose(image.info.grid["affine"], SAGITTAL)
-    assert "Series left out" in " ".join(image.info.notes)
+    taken, left = (n for n in image.info.notes if n.startswith("Series"))
+    assert taken.startswith("Series taken: s-")
+    assert "(MR, number 4, sagittal, " in taken
+    assert " mm thick)." in taken
+    assert "SOFT" not in taken
+    assert left.startswith("Series left out: s-")
     nothing = refused(tmp_path, series=SeriesRule(modality="PT"))
     assert "no series that the model takes" in nothing
     assert "not PT" in nothing
