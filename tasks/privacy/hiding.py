@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from segmodels.errors import ModelError
 from tasks.errors import SegflowError
 from tasks.imagery.source import Source
-from tasks.privacy.keys import look_up
+from tasks.privacy.keys import look_up, plain_series_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,10 +28,16 @@ _MOST_NAMES = 50_000
 
 
 def hidden(text: str, source: Source) -> str:
-    """A sentence with the image's key in place of its path, of its name, and of every name below it."""
+    """A sentence with the image's key in place of its path, of its name, and of every name below it.
+
+    Keys of DICOM series, which the reader makes of their UIDs alone, become those that the key file has for them.
+    """
     if not source.private:
         return text
-    words = {w for part in source.parts if part.private for t in look_up(part.uri).texts for w in _words(t)}
+    entries = [look_up(part.uri) for part in source.parts if part.private]
+    for key, uid in (pair for entry in entries for pair in entry.series.items()):
+        text = text.replace(plain_series_key(uid), key)
+    words = {w for entry in entries for t in entry.texts for w in _words(t)}
     if not any(w in text for w in words - _NO_NAMES):
         words |= _below(source)
     found = sorted((w for w in words - _NO_NAMES if w in text), key=len, reverse=True)

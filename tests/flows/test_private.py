@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import zlib
 from dataclasses import replace
@@ -14,14 +16,17 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 import rasterio
-from pydicom.uid import RLELossless
+from pydicom.uid import RLELossless, generate_uid
 from rasterio.transform import from_origin
 
+from flows.private import privatised
+from tasks.errors import InputError
 from tasks.imagery.open import open_image
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Wanted
 from tasks.privacy import keys
 from tasks.privacy.hiding import hidden
+from tasks.privacy.keys import look_up
 from tests.tasks.imagery.volume.dicom_series import PLANT, phantom, write_series
 
 AFFINE = np.diag([-1.0, -1, 3, 1])
@@ -177,6 +182,86 @@ def test_the_description_of_a_private_raster_names_no_band_file_or_folder(tmp_pa
     assert info.grid["sidecars"] == [f"{key}.msk"]
     assert "scan_SCL.tif" in said
     assert PLANT not in said
+
+
+#: UIDs of the series below.
+ONE, TWO = (str(generate_uid(entropy_srcs=[name])) for name in ("one", "two"))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two series of one patient."""
+    folder = tmp_path / f"{PLANT}study"
+    write_series(folder / "a", phantom(), AFFINE, uid="one", number=1, plant=PLANT)
+    write_series(folder / "b", phantom(), AFFINE, uid="two", number=2, plant=PLANT)
+    return folder
+
+
+def plainly(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]
+
+
+def kept(out: Path) -> Any:
+    return json.loads((out / ".segflow" / "keys.json").read_text())
+
+
+def named(study: str | Path, out: Path, layer: str | None, command: str = "") -> dict[str, Any]:
+    return privatised(
+        {"image": str(study), "model": "m", "out": out, "layer": layer, "command": command, "private": True}
+    )
+
+
+def test_keys_of_private_series_are_keyed_and_mapped_back(study: Path, tmp_path: Path) -> None:
+    asked = named(study, tmp_path / "out", "2")
+    held = kept(tmp_path / "out")
+    series = held["keys"][asked["image"].partition("#")[2]]["about"]["series"]
+    assert [(s["uid"], s["number"], s["modality"]) for s in series.values()] == [
+        (ONE, "1", "CT"),
+        (TWO, "2", "CT"),
+    ]
+    assert {s["description"] for s in series.values()} == {f"{PLANT} series"}
+    secret = bytes.fromhex(held["secret"])
+    expected = [f"s-{hmac.digest(secret, s['uid'].encode(), 'sha256').hex()[:8]}" for s in series.values()]
+    assert list(series) == expected
+
+    wanted = Wanted(count=1, reading=Reading(layer=asked["layer"]))
+    image = open_image(asked["image"], scratch=tmp_path, wanted=wanted)
+    notes = " ".join(image.info.notes)
+    assert f"Series taken: {expected[1]} (CT" in notes
+    assert f"Series left out: {expected[0]} (CT" in notes
+    unclear = named(study, tmp_path / "out", None)
+    with pytest.raises(InputError, match="series that may be meant") as caught:
+        open_image(unclear["image"], scratch=tmp_path, wanted=Wanted(count=1))
+    assert all(key in str(caught.value) for key in expected)
+    for uid in (ONE, TWO):
+        assert plainly(uid) not in notes + str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["--layer {}", "--layer={}"])
+def test_the_command_of_a_private_run_names_its_series(study: Path, tmp_path: Path, form: str) -> None:
+    out, key = tmp_path / "out", ""
+    for layer in ("2", TWO, f"s-{plainly(TWO)}"):
+        asked = named(study, out, layer, f"segflow run {study} --tile 2 {form.format(layer)}")
+        item, key = asked["image"].partition("#")[2], asked["layer"]
+        assert key in kept(out)["keys"][item]["about"]["series"]
+        assert asked["command"] == f"segflow run {item} --tile 2 {form.format(key)}"
+    assert named(study, out, key)["layer"] == key
+    unknown = named(study, out, f"{PLANT} series", f"segflow run x --layer '{PLANT} series'")
+    assert unknown["layer"].startswith("l-")  # both have it
+    assert unknown["command"].endswith(f" --layer {unknown['layer']}")
+
+
+def test_a_plan_before_the_first_run_names_series_as_that_run_takes_them(study: Path, tmp_path: Path) -> None:
+    from flows.private import privatised_nowhere
+
+    out = tmp_path / "out"
+    with privatised_nowhere({"image": str(study), "out": out, "private": True}) as asked:
+        shown = list(look_up(asked["image"]).series)
+    assert shown == [f"s-{plainly(uid)}" for uid in (ONE, TWO)]
+    assert not out.exists()
+    assert look_up(named(study, out, shown[0])["image"]).layer == ONE
+    with privatised_nowhere({"image": str(study), "out": out, "private": True}) as asked:
+        assert list(look_up(asked["image"]).series) == list(look_up(named(study, out, None)["image"]).series)
 
 
 def test_words_about_dicom_are_no_names(tmp_path: Path) -> None:

@@ -98,24 +98,6 @@ def headers(source: Path) -> tuple[tuple[Header, ...], tuple[Reject, ...]]:
     return _headers(tuple(found))
 
 
-def patient_of(source: Path) -> dict[str, Any]:
-    """Whom a folder's first slice is of, with the UIDs of the study and of every series: for the key file alone."""
-    from pydicom import dcmread
-
-    found, _ = headers(source)
-    if not found:
-        return {}
-    head = dcmread(
-        found[0].frames[0].stored.path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True
-    )
-    return {
-        "patient": str(head.get("PatientID", "")),
-        "name": str(head.get("PatientName", "")),
-        "study": found[0].study,
-        "series": sorted({h.series for h in found}),
-    }
-
-
 def _files(folder: Path) -> Iterator[Path]:
     for base, folders, names in os.walk(folder):
         folders.sort()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from tasks.errors import InputError
 from tasks.imagery.volume.dicom.slices import CONTENTS, FOREIGN, Frame, Header, Reject
 from tasks.imagery.volume.dicom.stack import Stack, StackError, orientation_of, stack
 from tasks.imagery.wanted import Wanted
+from tasks.privacy.keys import plain_series_key
 
 #: Words for machines that a sentence may say; anything else might be a name.
 MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "OCT", "OPT")
@@ -43,8 +43,8 @@ class Series:
 
     @property
     def key(self) -> str:
-        """A short name that says nothing of the patient."""
-        return f"s-{hashlib.sha256(self.uid.encode()).hexdigest()[:8]}"
+        """A short name without the patient's; of a private image it becomes a keyed one, see ``tasks.privacy``."""
+        return plain_series_key(self.uid)
 
     def __str__(self) -> str:
         f = self.frames[0]
@@ -176,11 +176,16 @@ def _check_one_grid(label: str, series: list[Series], stacks: list[Stack]) -> No
             )
 
 
-def _named(label: str, every: tuple[Series, ...], layer: str) -> Series:
+def meant(every: tuple[Series, ...], layer: str) -> list[Series]:
+    """Series that have a UID or key, else a number, else a description; every one that has it."""
     wanted = layer.strip().lower()
     fits = [s for s in every if wanted in (s.uid, s.key)]
     fits = fits or [s for s in every if wanted and wanted == s.number]
-    fits = fits or [s for s in every if wanted and wanted == s.description.strip().lower()]
+    return fits or [s for s in every if wanted and wanted == s.description.strip().lower()]
+
+
+def _named(label: str, every: tuple[Series, ...], layer: str) -> Series:
+    fits = meant(every, layer)
     if len(fits) != 1:
         many = f"{len(fits)} series" if fits else "no series"
         raise InputError(f"{label} has {many} that --layer means; it holds {_list(fits or every)}")
