@@ -1,7 +1,8 @@
 """The key file: which image a pseudonym stands for. Only its owner may read it.
 
-A pseudonym is a keyed hash (HMAC-SHA-256) of the image's place with a secret that lies in the same file: the same
-image has the same pseudonym in every run below one output folder, and nobody without the file can test a guess.
+A pseudonym is a keyed hash (HMAC-SHA-256) of the image's real place and series with a secret that lies in the same
+file: the same image has the same pseudonym in every run below one output folder, and nobody without the file can test
+a guess.
 """
 
 from __future__ import annotations
@@ -168,7 +169,16 @@ def _held(file: Path) -> dict[str, Any] | None:
 
 
 def _key(secret: str, entry: Entry) -> str:
-    return f"p-{_hash(secret, json.dumps([entry.parts, entry.layer, entry.aoi]))[:16]}"
+    parts = [(_real(uri), channel) for uri, channel in entry.parts]
+    return f"p-{_hash(secret, json.dumps([parts, entry.layer, entry.aoi]))[:16]}"
+
+
+def _real(uri: str) -> str:
+    """A path without links and detours, so that however a file is named it has one key."""
+    try:
+        return str(Path(uri).resolve(strict=True))
+    except (OSError, RuntimeError):
+        return uri  # an address, or a pattern
 
 
 def _hash(secret: str, text: str) -> str:

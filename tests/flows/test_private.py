@@ -237,6 +237,18 @@ def test_keys_of_private_series_are_keyed_and_mapped_back(study: Path, tmp_path:
         assert plainly(uid) not in notes + str(caught.value)
 
 
+def test_one_series_has_one_key_however_it_is_named(study: Path, tmp_path: Path) -> None:
+    out, link = tmp_path / "out", tmp_path / "link"
+    link.symlink_to(study)
+    first = named(study, out, "2")
+    for path in (study, f"{study}/.", study / "a" / "..", link):
+        for layer in ("2", " 2", TWO, f"s-{plainly(TWO)}", first["layer"]):
+            again = named(path, out, layer)
+            assert (again["image"], again["layer"]) == (first["image"], first["layer"])
+    assert named(study, out, "1")["image"] != first["image"]
+    assert named(study / "b", out, "2")["image"] != first["image"]
+
+
 @pytest.mark.parametrize("form", ["--layer {}", "--layer={}"])
 def test_the_command_of_a_private_run_names_its_series(study: Path, tmp_path: Path, form: str) -> None:
     out, key = tmp_path / "out", ""
