@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,8 @@ from tasks.imagery.volume.dicom.slices import (
 MAX_FILES = 200_000
 #: Files that are looked at to tell whether a folder holds DICOM.
 _LOOK = 2000
+#: The ending of a file's name; numbers after a dot are none.
+_ENDING = re.compile(r"\.[A-Za-z]\w*$")
 #: Bytes of one frame, decoded, at most.
 MAX_FRAME = 1 << 30
 #: Compressed syntaxes that pydicom or ITK decode here.
@@ -81,6 +84,14 @@ def holds_dicom(folder: Path) -> bool:
         if _has_preamble(path):
             return True
     return False
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file whose name has no ending (``IM-0001``, ``1.2.840.10``) is DICOM by its preamble.
+
+    Other formats' files may begin as DICOM too, a TIFF as pathology's scanners write it: their names count.
+    """
+    return _ENDING.search(path.name) is None and path.name.upper() != CONTENTS and _has_preamble(path)
 
 
 def headers(source: Path) -> tuple[tuple[Header, ...], tuple[Reject, ...]]:

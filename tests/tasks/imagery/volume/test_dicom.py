@@ -16,8 +16,10 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossl
 from segmodels.bundles.card import ChannelCard
 from segmodels.bundles.series import SeriesRule
 from tasks.errors import InputError
+from tasks.imagery.formats import format_of
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import Image
+from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Wanted
 from tests.tasks.imagery.volume.dicom_series import PLANT, oblique, phantom, write_enhanced, write_series
 
@@ -149,6 +151,25 @@ def test_transfer_syntaxes_of_itk(tmp_path: Path, compressor: str) -> None:
         (tmp_path / "one.dcm").unlink()
     assert ds.file_meta.TransferSyntaxUID.is_compressed
     assert np.array_equal(whole(opened(tmp_path)), canonical(volume * 2.0 - 5, np.eye(4)))
+
+
+@pytest.mark.parametrize("name", ["0000", "IM-0001", "1.2.840.10"])
+def test_a_slice_whose_name_has_no_ending_is_known_by_its_preamble(tmp_path: Path, name: str) -> None:
+    volume = phantom()
+    (path,) = write_series(tmp_path / "a", volume, np.eye(4), only=[3])
+    path = path.rename(path.with_name(name))
+    assert format_of(Source.of(path)).name == "dicom"
+    assert np.array_equal(whole(opened(path)), canonical(volume[:, :, 3:4], np.eye(4)))
+
+
+def test_a_preamble_is_not_asked_where_a_name_says_more(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, phantom(), np.eye(4), only=[0])
+    tiff = path.rename(tmp_path / "slide.tif")
+    assert format_of(Source.of(tiff)).name == "geotiff"
+    for name, content in (("DICOMDIR", tiff.read_bytes()), ("notes", bytes(200)), ("short", b"x")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="no format known"):
+            format_of(Source.of(tmp_path / name))
 
 
 def test_one_file_with_many_frames(tmp_path: Path) -> None:
