@@ -122,6 +122,15 @@ def test_nothing_planted_reaches_outputs_logs_or_the_database(
     record = json.loads((run.folder / "run.json").read_text())
     assert record["input"]["path"] == record["item"] == run.answer["item"]
     assert record["private"] is True
+    entry = json.loads((out / ".segflow" / "keys.json").read_text())["keys"][record["item"]]
+    (series,) = entry["about"]["series"]
+    assert record["parameters"]["asked"]["reading"]["layer"] == series
+    assert f"--layer {series} " in record["command"]
+    assert any(n.startswith(f"Series taken: {series} (CT, ") for n in record["input"]["notes"])
+    assert plainly(entry["layer"]) not in (run.folder / "run.json").read_text()
+    page = (run.folder / "report.html").read_text()
+    assert page.count("Private: keys instead of names") == 1
+    assert plainly(entry["layer"]) not in page
     again = fresh_segflow("run", one, "--model", model, "--out", out, "--json", cwd=tmp_path)
     assert (again.answer["item"], again.answer["already_done"]) == (good, True)
     planned = fresh_segflow("plan", one, "--model", model, "--out", out, "--json", cwd=tmp_path)
