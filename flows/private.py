@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from tasks.items.item import ListedItem, Listing
 from tasks.privacy import keys
 from tasks.privacy.hiding import hiding
 from tasks.work import WORK
+
+#: A ``--layer`` that says nothing of anyone: the number of a page or a level.
+_NUMBER = re.compile(r"\d{1,3}")
 
 
 def key_file(out: Path) -> Path:
@@ -35,7 +39,9 @@ def wants_private(source: Source, asked: bool | None) -> bool:
         return False  # it is refused later, with its reason
 
 
-def privatised(options: dict[str, Any], *, file: Path | None = None) -> dict[str, Any]:
+def privatised(
+    options: dict[str, Any], *, file: Path | None = None, series_key: Callable[[str], str] | None = None
+) -> dict[str, Any]:
     """The options of a run with a key in place of what names a patient, if the run is private.
 
     The key file is written first, so that what gets the options (Prefect keeps them) need not hold more.
@@ -43,6 +49,7 @@ def privatised(options: dict[str, Any], *, file: Path | None = None) -> dict[str
     Args:
         options: Those of ``segment_image``.
         file: The key file; by default the output folder's.
+        series_key: The key of a DICOM series by its UID; by default under the key file's secret.
 
     Raises:
         UsageError: An option that would name the image otherwise.
@@ -57,31 +64,33 @@ def privatised(options: dict[str, Any], *, file: Path | None = None) -> dict[str
         )
     file = file or key_file(options["out"])
     layer, aoi = options.get("layer"), options.get("aoi")
+    about = _about(source, series_key or keys.series_keys(file))
+    uids, shown = _layer(source, layer, about, file)
     entry = keys.Entry(
         parts=tuple((p.uri, p.channel) for p in source.absolute().parts),
-        layer=layer,
+        layer=",".join(uids) or layer,
         aoi=None if aoi is None else str(Path(aoi).absolute()),
-        about=_about(source),
+        about=about,
     )
     (key,) = keys.register(file, entry)
-    said = {t for p in source.parts for t in (p.uri, str(Path(p.uri).name))} | {
-        str(t) for t in (layer, aoi) if t
-    }
+    said = {t for p in source.parts for t in (p.uri, str(Path(p.uri).name))} | ({str(aoi)} if aoi else set())
     return {
         **options,
         "image": keys.address(file, key),
         "more": [],
-        "layer": None if layer is None else keys.pseudonym(file, layer, prefix="l"),
+        "layer": shown,
         "aoi": None,
         "private": True,
-        "command": _without(options.get("command", ""), said, key),
+        "command": _without(_with_layer(options.get("command", ""), shown), said, key),
     }
 
 
 @contextmanager
-def privatised_run(options: dict[str, Any], *, file: Path | None = None) -> Iterator[dict[str, Any]]:
+def privatised_run(
+    options: dict[str, Any], *, file: Path | None = None, series_key: Callable[[str], str] | None = None
+) -> Iterator[dict[str, Any]]:
     """As :func:`privatised`; errors of the body say the key alone, wherever they come from."""
-    asked = privatised(options, file=file)
+    asked = privatised(options, file=file, series_key=series_key)
     with hiding(Source.parse([str(asked["image"]), *asked.get("more", ())])):
         yield asked
 
@@ -90,9 +99,11 @@ def privatised_run(options: dict[str, Any], *, file: Path | None = None) -> Iter
 def privatised_nowhere(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """As :func:`privatised_run`, with a key file that is gone after the body; keys are those of ``out``, if it has any."""
     with tempfile.TemporaryDirectory(prefix="segflow-keys-") as folder:
-        file = Path(folder) / keys.NAME
-        keys.copy_secret(key_file(Path(options["out"])), file)
-        with privatised_run(options, file=file) as asked:
+        file, kept = Path(folder) / keys.NAME, key_file(Path(options["out"]))
+        keys.copy_secret(kept, file)
+        # Keys under a secret of this moment could not be given to --layer of the run that follows.
+        series_key = None if kept.is_file() else keys.plain_series_key
+        with privatised_run(options, file=file, series_key=series_key) as asked:
             yield asked
 
 
@@ -106,8 +117,11 @@ def private_listing(listing: Listing, *, out: Path, asked: bool | None) -> Listi
     if not hide and not asked:
         return listing
     file = key_file(out)
+    series_key = keys.series_keys(file)
     entries = [
-        keys.Entry(tuple((p.uri, p.channel) for p in i.source.absolute().parts), about=_about(i.source))
+        keys.Entry(
+            tuple((p.uri, p.channel) for p in i.source.absolute().parts), about=_about(i.source, series_key)
+        )
         for i in hide
     ]
     named = dict(zip((i.id for i in hide), keys.register(file, *entries), strict=True))
@@ -154,18 +168,48 @@ def check_named_by_key(source: Source, asked: bool | None) -> None:
         )
 
 
-def _about(source: Source) -> dict[str, Any]:
+def _about(source: Source, series_key: Callable[[str], str]) -> dict[str, Any]:
     """Who a DICOM image is of."""
     from tasks.imagery.formats import format_of
 
     try:
         if format_of(source).name != "dicom":
             return {}
-        from tasks.imagery.volume.dicom.headers import patient_of
+        from tasks.imagery.volume.dicom.patient import patient_of
 
-        return patient_of(source.local)
-    except InputError:
-        return {}
+        return patient_of(source.local, series_key=series_key)
+    except (InputError, ValueError):
+        return {}  # it is refused later, with its reason
+
+
+def _layer(
+    source: Source, layer: str | None, about: dict[str, Any], file: Path
+) -> tuple[tuple[str, ...], str | None]:
+    """UIDs of the series that a ``--layer`` means, if it means series, and what may be said in its place."""
+    if layer is None:
+        return (), None
+    series = keys.Entry((), about=about).series
+    if series:
+        from tasks.imagery.volume.dicom.patient import uids_meant
+
+        uids = uids_meant(source.local, layer, by_key=series)
+        if uids:
+            key_of = {uid: key for key, uid in series.items()}
+            return uids, ",".join(key_of[uid] for uid in uids)
+    return (), layer if _NUMBER.fullmatch(layer) else keys.pseudonym(file, layer, prefix="l")
+
+
+def _with_layer(command: str, shown: str | None) -> str:
+    """A command line that gives ``--layer`` as what may be said."""
+    if shown is None:
+        return command
+    words = shlex.split(command)
+    for n, word in enumerate(words):
+        if word == "--layer" and n + 1 < len(words):
+            words[n + 1] = shown
+        elif word.startswith("--layer="):
+            words[n] = f"--layer={shown}"
+    return shlex.join(words)
 
 
 def _without(command: str, said: set[str], key: str) -> str:

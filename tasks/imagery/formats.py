@@ -144,6 +144,8 @@ FORMATS = (
         "tasks.imagery.volume.dicom.image:open_dicom",
         suffixes=DICOM_SUFFIXES,
         folder="tasks.imagery.volume.dicom.headers:holds_dicom",
+        maybe=("",),
+        holds="tasks.imagery.volume.dicom.headers:is_dicom_file",
         parts="volume",
         layered=True,
         mask="nifti",

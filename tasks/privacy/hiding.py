@@ -13,12 +13,14 @@ from typing import Any, ParamSpec, TypeVar
 from segmodels.errors import ModelError
 from tasks.errors import SegflowError
 from tasks.imagery.source import Source
-from tasks.privacy.keys import look_up
+from tasks.privacy.keys import look_up, plain_series_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
 #: Shorter names are no one's, and would be found in any word.
 _SHORTEST = 4
+#: Words of sentences about DICOM, which files and folders are called by too.
+_NO_NAMES = frozenset({"DICOM", "DICOMDIR"})
 #: Folders nearer to the root than this hold more than one image's files: ``/data``.
 _ROOTS = 3
 #: Names below a folder that are looked for.
@@ -26,13 +28,19 @@ _MOST_NAMES = 50_000
 
 
 def hidden(text: str, source: Source) -> str:
-    """A sentence with the image's key in place of its path, of its name, and of every name below it."""
+    """A sentence with the image's key in place of its path, of its name, and of every name below it.
+
+    Keys of DICOM series, which the reader makes of their UIDs alone, become those that the key file has for them.
+    """
     if not source.private:
         return text
-    words = {w for part in source.parts if part.private for t in look_up(part.uri).texts for w in _words(t)}
-    if not any(w in text for w in words):
+    entries = [look_up(part.uri) for part in source.parts if part.private]
+    for key, uid in (pair for entry in entries for pair in entry.series.items()):
+        text = text.replace(plain_series_key(uid), key)
+    words = {w for entry in entries for t in entry.texts for w in _words(t)}
+    if not any(w in text for w in words - _NO_NAMES):
         words |= _below(source)
-    found = sorted((w for w in words if w in text), key=len, reverse=True)
+    found = sorted((w for w in words - _NO_NAMES if w in text), key=len, reverse=True)
     return re.sub("|".join(map(re.escape, found)), str(source), text) if found else text
 
 

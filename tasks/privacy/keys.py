@@ -1,7 +1,8 @@
 """The key file: which image a pseudonym stands for. Only its owner may read it.
 
-A pseudonym is a keyed hash (HMAC-SHA-256) of the image's place with a secret that lies in the same file: the same
-image has the same pseudonym in every run below one output folder, and nobody without the file can test a guess.
+A pseudonym is a keyed hash (HMAC-SHA-256) of the image's real place and series with a secret that lies in the same
+file: the same image has the same pseudonym in every run below one output folder, and nobody without the file can test
+a guess.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -33,9 +35,10 @@ class Entry:
 
     Attributes:
         parts: Paths or addresses of the image, each with its channel or None.
-        layer: The user's ``--layer``.
+        layer: The user's ``--layer``; UIDs of the series that it means, with commas between, where it means series.
         aoi: The user's ``--aoi``.
-        about: Of DICOM: the patient's id and name, the study and its series.
+        about: Of DICOM: the patient's id and name, the study, and by key its ``series`` as the scanner numbers
+            them, each with ``uid``, ``number``, ``description`` and ``modality``.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -45,9 +48,17 @@ class Entry:
 
     @property
     def texts(self) -> list[str]:
-        """Everything that may not be said."""
-        about = [t for v in self.about.values() for t in (v if isinstance(v, list) else [v])]
-        return [uri for uri, _ in self.parts] + [t for t in (self.layer, self.aoi, *about) if t]
+        """Everything that may not be said; words of descriptions, which no sentence holds, are any words."""
+        about = [t for t in self.about.values() if isinstance(t, str)]
+        return [uri for uri, _ in self.parts] + [
+            t for t in (self.layer, self.aoi, *about, *self.series.values()) if t
+        ]
+
+    @property
+    def series(self) -> dict[str, str]:
+        """UIDs of its DICOM series by their keys."""
+        held = self.about.get("series")
+        return {key: one["uid"] for key, one in held.items()} if isinstance(held, dict) else {}
 
 
 def address(file: Path, key: str) -> str:
@@ -87,6 +98,29 @@ def pseudonym(file: Path, text: str, *, prefix: str) -> str:
     held = _held(file)
     assert held is not None, file
     return f"{prefix}-{_hash(held['secret'], text)[:12]}"
+
+
+def plain_series_key(uid: str) -> str:
+    """A DICOM series' key where nothing is hidden: whoever knows the UID can tell it.
+
+    Example:
+        >>> plain_series_key("1.2.3")
+        's-c47f5b18'
+    """
+    return f"s-{hashlib.sha256(uid.encode()).hexdigest()[:8]}"
+
+
+def series_keys(file: Path) -> Callable[[str], str]:
+    """What gives a DICOM series' key by its UID, under the secret of a key file, which is made if missing.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    register(file)
+    held = _held(file)
+    assert held is not None, file
+    secret = held["secret"]
+    return lambda uid: f"s-{_hash(secret, uid)[:8]}"
 
 
 def copy_secret(source: Path, target: Path) -> None:
@@ -135,7 +169,16 @@ def _held(file: Path) -> dict[str, Any] | None:
 
 
 def _key(secret: str, entry: Entry) -> str:
-    return f"p-{_hash(secret, json.dumps([entry.parts, entry.layer, entry.aoi]))[:16]}"
+    parts = [(_real(uri), channel) for uri, channel in entry.parts]
+    return f"p-{_hash(secret, json.dumps([parts, entry.layer, entry.aoi]))[:16]}"
+
+
+def _real(uri: str) -> str:
+    """A path without links and detours, so that however a file is named it has one key."""
+    try:
+        return str(Path(uri).resolve(strict=True))
+    except (OSError, RuntimeError):
+        return uri  # an address, or a pattern
 
 
 def _hash(secret: str, text: str) -> str:

@@ -26,6 +26,8 @@ from tasks.tiling.area import forward_passes
 Status = Literal["done", "partial", "suspect"]
 #: More failures than this are counted, not listed.
 LISTED_FAILURES = 100
+#: What a reader of a private run must know before handing it on.
+PRIVATE = "Private: keys instead of names; pictures still show the patient."
 
 
 def status_of(
@@ -87,7 +89,7 @@ def build_record(
             "bands": band_record(card, info),
             "grid": info.grid,
             "nodata": info.nodata,
-            "notes": list(info.notes),
+            "notes": [*([PRIVATE] if plan.image.private else []), *info.notes],
         },
         "bundle": {
             "name": card.name,

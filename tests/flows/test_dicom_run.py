@@ -42,7 +42,7 @@ def test_the_mask_of_a_dicom_series_is_that_of_its_nifti(
     assert np.array_equal(mask, canonical(plain.folder / "mask.nii.gz"))
     assert set(np.unique(mask)) >= {0, 3}
     notes = " ".join(dicom.answer["warnings"])
-    assert "1 a localiser" in notes
+    assert "1 DICOM file of a localiser" in notes
     assert "(MR, number 3" in notes
 
     seg = hd.seg.segread(dicom.folder / "mask.dcm")

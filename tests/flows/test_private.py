@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import zlib
 from dataclasses import replace
@@ -14,14 +16,17 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 import rasterio
-from pydicom.uid import RLELossless
+from pydicom.uid import RLELossless, generate_uid
 from rasterio.transform import from_origin
 
+from flows.private import privatised
 from tasks.errors import InputError
 from tasks.imagery.open import open_image
 from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Wanted
 from tasks.privacy import keys
+from tasks.privacy.hiding import hidden
+from tasks.privacy.keys import look_up
 from tests.tasks.imagery.volume.dicom_series import PLANT, phantom, write_series
 
 AFFINE = np.diag([-1.0, -1, 3, 1])
@@ -117,6 +122,15 @@ def test_nothing_planted_reaches_outputs_logs_or_the_database(
     record = json.loads((run.folder / "run.json").read_text())
     assert record["input"]["path"] == record["item"] == run.answer["item"]
     assert record["private"] is True
+    entry = json.loads((out / ".segflow" / "keys.json").read_text())["keys"][record["item"]]
+    (series,) = entry["about"]["series"]
+    assert record["parameters"]["asked"]["reading"]["layer"] == series
+    assert f"--layer {series} " in record["command"]
+    assert any(n.startswith(f"Series taken: {series} (CT, ") for n in record["input"]["notes"])
+    assert plainly(entry["layer"]) not in (run.folder / "run.json").read_text()
+    page = (run.folder / "report.html").read_text()
+    assert page.count("Private: keys instead of names") == 1
+    assert plainly(entry["layer"]) not in page
     again = fresh_segflow("run", one, "--model", model, "--out", out, "--json", cwd=tmp_path)
     assert (again.answer["item"], again.answer["already_done"]) == (good, True)
     planned = fresh_segflow("plan", one, "--model", model, "--out", out, "--json", cwd=tmp_path)
@@ -197,6 +211,108 @@ def test_what_is_refused_before_the_image_is_opened_says_the_key(
         assert "p-" in str(caught.value)
         assert PLANT not in str(caught.value)
         assert caught.value.__cause__ is None
+
+
+#: UIDs of the series below.
+ONE, TWO = (str(generate_uid(entropy_srcs=[name])) for name in ("one", "two"))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two series of one patient."""
+    folder = tmp_path / f"{PLANT}study"
+    write_series(folder / "a", phantom(), AFFINE, uid="one", number=1, plant=PLANT)
+    write_series(folder / "b", phantom(), AFFINE, uid="two", number=2, plant=PLANT)
+    return folder
+
+
+def plainly(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]
+
+
+def kept(out: Path) -> Any:
+    return json.loads((out / ".segflow" / "keys.json").read_text())
+
+
+def named(study: str | Path, out: Path, layer: str | None, command: str = "") -> dict[str, Any]:
+    return privatised(
+        {"image": str(study), "model": "m", "out": out, "layer": layer, "command": command, "private": True}
+    )
+
+
+def test_keys_of_private_series_are_keyed_and_mapped_back(study: Path, tmp_path: Path) -> None:
+    asked = named(study, tmp_path / "out", "2")
+    held = kept(tmp_path / "out")
+    series = held["keys"][asked["image"].partition("#")[2]]["about"]["series"]
+    assert [(s["uid"], s["number"], s["modality"]) for s in series.values()] == [
+        (ONE, "1", "CT"),
+        (TWO, "2", "CT"),
+    ]
+    assert {s["description"] for s in series.values()} == {f"{PLANT} series"}
+    secret = bytes.fromhex(held["secret"])
+    expected = [f"s-{hmac.digest(secret, s['uid'].encode(), 'sha256').hex()[:8]}" for s in series.values()]
+    assert list(series) == expected
+
+    wanted = Wanted(count=1, reading=Reading(layer=asked["layer"]))
+    image = open_image(asked["image"], scratch=tmp_path, wanted=wanted)
+    notes = " ".join(image.info.notes)
+    assert f"Series taken: {expected[1]} (CT" in notes
+    assert f"Series left out: {expected[0]} (CT" in notes
+    unclear = named(study, tmp_path / "out", None)
+    with pytest.raises(InputError, match="series that may be meant") as caught:
+        open_image(unclear["image"], scratch=tmp_path, wanted=Wanted(count=1))
+    assert all(key in str(caught.value) for key in expected)
+    for uid in (ONE, TWO):
+        assert plainly(uid) not in notes + str(caught.value)
+
+
+def test_one_series_has_one_key_however_it_is_named(study: Path, tmp_path: Path) -> None:
+    out, link = tmp_path / "out", tmp_path / "link"
+    link.symlink_to(study)
+    first = named(study, out, "2")
+    for path in (study, f"{study}/.", study / "a" / "..", link):
+        for layer in ("2", " 2", TWO, f"s-{plainly(TWO)}", first["layer"]):
+            again = named(path, out, layer)
+            assert (again["image"], again["layer"]) == (first["image"], first["layer"])
+    assert named(study, out, "1")["image"] != first["image"]
+    assert named(study / "b", out, "2")["image"] != first["image"]
+
+
+@pytest.mark.parametrize("form", ["--layer {}", "--layer={}"])
+def test_the_command_of_a_private_run_names_its_series(study: Path, tmp_path: Path, form: str) -> None:
+    out, key = tmp_path / "out", ""
+    for layer in ("2", TWO, f"s-{plainly(TWO)}"):
+        asked = named(study, out, layer, f"segflow run {study} --tile 2 {form.format(layer)}")
+        item, key = asked["image"].partition("#")[2], asked["layer"]
+        assert key in kept(out)["keys"][item]["about"]["series"]
+        assert asked["command"] == f"segflow run {item} --tile 2 {form.format(key)}"
+    assert named(study, out, key)["layer"] == key
+    unknown = named(study, out, f"{PLANT} series", f"segflow run x --layer '{PLANT} series'")
+    assert unknown["layer"].startswith("l-")  # both have it
+    assert unknown["command"].endswith(f" --layer {unknown['layer']}")
+
+
+def test_a_plan_before_the_first_run_names_series_as_that_run_takes_them(study: Path, tmp_path: Path) -> None:
+    from flows.private import privatised_nowhere
+
+    out = tmp_path / "out"
+    with privatised_nowhere({"image": str(study), "out": out, "private": True}) as asked:
+        shown = list(look_up(asked["image"]).series)
+    assert shown == [f"s-{plainly(uid)}" for uid in (ONE, TWO)]
+    assert not out.exists()
+    assert look_up(named(study, out, shown[0])["image"]).layer == ONE
+    with privatised_nowhere({"image": str(study), "out": out, "private": True}) as asked:
+        assert list(look_up(asked["image"]).series) == list(look_up(named(study, out, None)["image"]).series)
+
+
+def test_words_about_dicom_are_no_names(tmp_path: Path) -> None:
+    study = tmp_path / "DICOM"
+    write_series(study / "a", phantom(), AFFINE, plant=PLANT)
+    (study / "DICOMDIR").write_bytes(b"x")
+    (key,) = keys.register(tmp_path / "keys.json", keys.Entry(((str(study), None),)))
+    source = Source.of(keys.address(tmp_path / "keys.json", key))
+    assert hidden("Files left out: 1 DICOMDIR.", source) == "Files left out: 1 DICOMDIR."
+    assert hidden(f"{study} holds DICOM", source) == f"{key} holds DICOM"
 
 
 def test_a_path_is_not_given_to_a_private_flow(patients: Path, tmp_path: Path) -> None:

@@ -8,17 +8,29 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tasks.imagery.volume.dicom.slices import NATIVE, TIME_KEYS, Frame, Header, Reject, Stored
+from tasks.imagery.volume.dicom.slices import (
+    CONTENTS,
+    FOREIGN,
+    NATIVE,
+    TIME_KEYS,
+    Frame,
+    Header,
+    Reject,
+    Stored,
+)
 
 #: More files than these in one folder are refused: it is an archive, not a patient.
 MAX_FILES = 200_000
 #: Files that are looked at to tell whether a folder holds DICOM.
 _LOOK = 2000
+#: The ending of a file's name; numbers after a dot are none.
+_ENDING = re.compile(r"\.[A-Za-z]\w*$")
 #: Bytes of one frame, decoded, at most.
 MAX_FRAME = 1 << 30
 #: Compressed syntaxes that pydicom or ITK decode here.
@@ -74,6 +86,14 @@ def holds_dicom(folder: Path) -> bool:
     return False
 
 
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file whose name has no ending (``IM-0001``, ``1.2.840.10``) is DICOM by its preamble.
+
+    Other formats' files may begin as DICOM too, a TIFF as pathology's scanners write it: their names count.
+    """
+    return _ENDING.search(path.name) is None and path.name.upper() != CONTENTS and _has_preamble(path)
+
+
 def headers(source: Path) -> tuple[tuple[Header, ...], tuple[Reject, ...]]:
     """The headers of every file of a folder tree, or of one file; read anew only if a file changed.
 
@@ -87,24 +107,6 @@ def headers(source: Path) -> tuple[tuple[Header, ...], tuple[Reject, ...]]:
         stat = path.stat()
         found.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino))
     return _headers(tuple(found))
-
-
-def patient_of(source: Path) -> dict[str, Any]:
-    """Whom a folder's first slice is of, with the UIDs of the study and of every series: for the key file alone."""
-    from pydicom import dcmread
-
-    found, _ = headers(source)
-    if not found:
-        return {}
-    head = dcmread(
-        found[0].frames[0].stored.path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True
-    )
-    return {
-        "patient": str(head.get("PatientID", "")),
-        "name": str(head.get("PatientName", "")),
-        "study": found[0].study,
-        "series": sorted({h.series for h in found}),
-    }
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -149,10 +151,10 @@ def _header(path: Path, size: int) -> Header | Reject:
     from pydicom import dcmread
 
     if path.name.upper() == "DICOMDIR":
-        return Reject("a table of contents (DICOMDIR)")
+        return Reject(CONTENTS)
     preamble = _has_preamble(path)
     if not preamble and path.suffix.lower() not in (".dcm", ".ima"):
-        return Reject("not DICOM")
+        return Reject(FOREIGN)
     series = ""
     try:
         with path.open("rb") as f:
@@ -166,11 +168,11 @@ def _header(path: Path, size: int) -> Header | Reject:
     except _RefusedError as refused:
         return Reject(str(refused), series)
     except OSError:
-        return Reject("cannot be read", series)
+        return Reject("that cannot be read", series)
     except (RecursionError, MemoryError):
-        return Reject("a damaged header (nested without end, or far too large)", series)
+        return Reject("with a damaged header (nested without end, or far too large)", series)
     except Exception as error:  # pydicom raises nearly anything on a damaged file
-        return Reject(f"a damaged header ({type(error).__name__})", series)
+        return Reject(f"with a damaged header ({type(error).__name__})", series)
 
 
 class _RefusedError(Exception):
@@ -180,16 +182,16 @@ class _RefusedError(Exception):
 def _read(path: Path, size: int, head: Any, syntax: str, where: int, element: bytes) -> Header:
     rows, columns = _whole(head, "Rows"), _whole(head, "Columns")
     if not rows or not columns or element[:2] not in (b"\xe0\x7f", b"\x7f\xe0"):
-        raise _RefusedError("not an image")
+        raise _RefusedError("without an image")
     kinds = [str(v).upper() for v in _several(head.get("ImageType"))]
     if "LOCALIZER" in kinds or "SCOUT" in kinds:
-        raise _RefusedError("a localiser")
+        raise _RefusedError("of a localiser")
     if _whole(head, "SamplesPerPixel", 1) != 1 or not str(
         head.get("PhotometricInterpretation", "")
     ).startswith("MONOCHROME"):
         raise _RefusedError("in colours (a screenshot or a report)")
     if str(head.get("Modality", "")) in ("SEG", "RTDOSE", "PR"):
-        raise _RefusedError("a result, not a scan")
+        raise _RefusedError("of a result, not of a scan")
     if head.get("ModalityLUTSequence"):
         raise _RefusedError(
             "with values behind a look-up table, which is not supported: convert it with dcm2niix"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from functools import lru_cache
 
 from segmodels.bundles.series import SeriesRule
 from tasks.errors import InputError
-from tasks.imagery.volume.dicom.slices import Frame, Header, Reject
+from tasks.imagery.volume.dicom.slices import CONTENTS, FOREIGN, Frame, Header, Reject
 from tasks.imagery.volume.dicom.stack import Stack, StackError, orientation_of, stack
 from tasks.imagery.wanted import Wanted
+from tasks.privacy.keys import plain_series_key
 
 #: Words for machines that a sentence may say; anything else might be a name.
 MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "OCT", "OPT")
@@ -43,8 +43,8 @@ class Series:
 
     @property
     def key(self) -> str:
-        """A short name that says nothing of the patient."""
-        return f"s-{hashlib.sha256(self.uid.encode()).hexdigest()[:8]}"
+        """A short name without the patient's; of a private image it becomes a keyed one, see ``tasks.privacy``."""
+        return plain_series_key(self.uid)
 
     def __str__(self) -> str:
         f = self.frames[0]
@@ -116,7 +116,7 @@ def choose(label: str, found: tuple[Header, ...], rejects: tuple[Reject, ...], w
     if channels == 1:
         rule = wanted.series or (wanted.channels[0].series if wanted.channels else None)
         one = _named(label, every, layers[0]) if layers else _by_rule(label, every, rule or SeriesRule())
-        return Chosen((_stacked(label, one),), notes + _others(every, (one,)))
+        return Chosen((_stacked(label, one),), notes + _taken(every, (one,)))
     return _several(label, every, notes, layers, wanted)
 
 
@@ -158,7 +158,7 @@ def _several(
     stacks = [None if s is None else _stacked(label, s) for s in picked]
     _check_one_grid(label, there, [s for s in stacks if s is not None])
     doubts = (f"The input is incomplete: zeros stand for {names}.",) if missing else ()
-    return Chosen(tuple(stacks), notes + _others(every, tuple(there)), doubts)
+    return Chosen(tuple(stacks), notes + _taken(every, tuple(there)), doubts)
 
 
 def _check_one_grid(label: str, series: list[Series], stacks: list[Stack]) -> None:
@@ -176,11 +176,16 @@ def _check_one_grid(label: str, series: list[Series], stacks: list[Stack]) -> No
             )
 
 
-def _named(label: str, every: tuple[Series, ...], layer: str) -> Series:
+def meant(every: tuple[Series, ...], layer: str) -> list[Series]:
+    """Series that have a UID or key, else a number, else a description; every one that has it."""
     wanted = layer.strip().lower()
     fits = [s for s in every if wanted in (s.uid, s.key)]
     fits = fits or [s for s in every if wanted and wanted == s.number]
-    fits = fits or [s for s in every if wanted and wanted == s.description.strip().lower()]
+    return fits or [s for s in every if wanted and wanted == s.description.strip().lower()]
+
+
+def _named(label: str, every: tuple[Series, ...], layer: str) -> Series:
+    fits = meant(every, layer)
     if len(fits) != 1:
         many = f"{len(fits)} series" if fits else "no series"
         raise InputError(f"{label} has {many} that --layer means; it holds {_list(fits or every)}")
@@ -244,9 +249,9 @@ def _stacked(label: str, series: Series) -> Stack:
     return made
 
 
-def _others(every: tuple[Series, ...], taken: tuple[Series, ...]) -> tuple[str, ...]:
+def _taken(every: tuple[Series, ...], taken: tuple[Series, ...]) -> tuple[str, ...]:
     left = [s for s in every if s not in taken]
-    return (f"Series left out: {_list(left)}.",) if left else ()
+    return (f"Series taken: {_list(taken)}.", *((f"Series left out: {_list(left)}.",) if left else ()))
 
 
 def _list(series: tuple[Series, ...] | list[Series]) -> str:
@@ -256,4 +261,14 @@ def _list(series: tuple[Series, ...] | list[Series]) -> str:
 
 def _counted(rejects: tuple[Reject, ...]) -> str:
     counts = Counter(r.reason for r in rejects)
-    return "; ".join(f"{n} {reason}" for reason, n in counts.most_common()) or "no file"
+    phrases = [_phrase(reason, n) for reason, n in counts.most_common()]
+    # A remedy has a colon before it, and would be read as that of the next phrase too.
+    return ("; " if any(":" in p for p in phrases) else ", ").join(phrases) or "no file"
+
+
+def _phrase(reason: str, n: int) -> str:
+    if reason == CONTENTS:
+        return f"{n} {CONTENTS}"
+    if reason == FOREIGN:
+        return f"{n} that {'is' if n == 1 else 'are'} {FOREIGN}"
+    return f"{n} DICOM file{'s' * (n != 1)} {reason}"

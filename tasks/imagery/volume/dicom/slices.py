@@ -9,6 +9,9 @@ NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
 #: What may tell the time points of a series apart, the first that does so cleanly.
 TIME_KEYS = ("TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber", "AcquisitionTime")
 
+#: Why a file is left out that is no DICOM image at all.
+CONTENTS, FOREIGN = "DICOMDIR", "not DICOM"
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -106,7 +109,7 @@ class Reject:
     """A file that holds no slice.
 
     Attributes:
-        reason: As it is counted: ``not an image``.
+        reason: :data:`CONTENTS`, :data:`FOREIGN`, or what goes on after "DICOM file": ``without an image``.
         series: UID of its series, if it has one.
     """
 

@@ -16,8 +16,10 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossl
 from segmodels.bundles.card import ChannelCard
 from segmodels.bundles.series import SeriesRule
 from tasks.errors import InputError
+from tasks.imagery.formats import format_of
 from tasks.imagery.open import describe, open_image
 from tasks.imagery.protocol import Image
+from tasks.imagery.source import Source
 from tasks.imagery.wanted import Reading, Wanted
 from tests.tasks.imagery.volume.dicom_series import PLANT, oblique, phantom, write_enhanced, write_series
 
@@ -151,6 +153,25 @@ def test_transfer_syntaxes_of_itk(tmp_path: Path, compressor: str) -> None:
     assert np.array_equal(whole(opened(tmp_path)), canonical(volume * 2.0 - 5, np.eye(4)))
 
 
+@pytest.mark.parametrize("name", ["0000", "IM-0001", "1.2.840.10"])
+def test_a_slice_whose_name_has_no_ending_is_known_by_its_preamble(tmp_path: Path, name: str) -> None:
+    volume = phantom()
+    (path,) = write_series(tmp_path / "a", volume, np.eye(4), only=[3])
+    path = path.rename(path.with_name(name))
+    assert format_of(Source.of(path)).name == "dicom"
+    assert np.array_equal(whole(opened(path)), canonical(volume[:, :, 3:4], np.eye(4)))
+
+
+def test_a_preamble_is_not_asked_where_a_name_says_more(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, phantom(), np.eye(4), only=[0])
+    tiff = path.rename(tmp_path / "slide.tif")
+    assert format_of(Source.of(tiff)).name == "geotiff"
+    for name, content in (("DICOMDIR", tiff.read_bytes()), ("notes", bytes(200)), ("short", b"x")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="no format known"):
+            format_of(Source.of(tmp_path / name))
+
+
 def test_one_file_with_many_frames(tmp_path: Path) -> None:
     volume, affine = phantom(), oblique()
     write_enhanced(tmp_path / "scan.dcm", volume, affine)
@@ -257,14 +278,28 @@ def test_files_that_hold_no_slice_are_left_out(tmp_path: Path) -> None:
     assert np.array_equal(whole(image), canonical(volume, np.eye(4)))
     notes = " ".join(image.info.notes)
     for text in (
-        "2 a localiser",
-        "2 in colours",
-        "2 without a place",
-        "1 not DICOM",
-        "1 shorter than its header",
+        "2 DICOM files of a localiser",
+        "2 DICOM files in colours",
+        "2 DICOM files without a place",
+        "1 that is not DICOM",
+        "1 DICOM file shorter than its header",
     ):
         assert text in notes
     assert PLANT not in notes + describe(image.info)
+
+
+def test_the_count_of_files_left_out_is_a_sentence(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, phantom(), np.eye(4))
+    (tmp_path / "DICOMDIR").write_bytes(paths[0].read_bytes())
+    (tmp_path / "notes.txt").write_text("text")
+
+    def empty(ds: pydicom.Dataset, k: int) -> None:
+        del ds.PixelData
+
+    write_series(tmp_path / "report", phantom(), np.eye(4), uid="report", change=empty, only=[0])
+    (note,) = (n for n in opened(tmp_path).info.notes if n.startswith("Files left out"))
+    left_out = note.removeprefix("Files left out: ").removesuffix(".").split(", ")
+    assert sorted(left_out) == ["1 DICOM file without an image", "1 DICOMDIR", "1 that is not DICOM"]
 
 
 def test_several_series_are_not_guessed(tmp_path: Path) -> None:
@@ -303,7 +338,12 @@ def test_the_card_chooses(tmp_path: Path, rule: dict[str, Any]) -> None:
     write_series(tmp_path / "2", phantom(), SAGITTAL, uid="two", number=4, modality="MR", change=change)
     image = opened(tmp_path, series=SeriesRule(**rule))
     assert np.allclose(image.info.grid["affine"], SAGITTAL)
-    assert "Series left out" in " ".join(image.info.notes)
+    taken, left = (n for n in image.info.notes if n.startswith("Series"))
+    assert taken.startswith("Series taken: s-")
+    assert "(MR, number 4, sagittal, " in taken
+    assert " mm thick)." in taken
+    assert "SOFT" not in taken
+    assert left.startswith("Series left out: s-")
     nothing = refused(tmp_path, series=SeriesRule(modality="PT"))
     assert "no series that the model takes" in nothing
     assert "not PT" in nothing
@@ -376,7 +416,7 @@ def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:
         data = path.read_bytes()
         meta = 144 + int.from_bytes(data[140:144], "little")
         path.write_bytes(data[:meta] + opening * 5000 + data[meta:])
-    assert "3 a damaged header" in refused(tmp_path)
+    assert "3 DICOM files with a damaged header" in refused(tmp_path)
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
