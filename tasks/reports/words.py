@@ -10,7 +10,7 @@ from typing import Any
 from tasks.codes import needs_wide, special_codes
 
 STATUS_MEANING = {
-    "done": "Every tile was predicted and nothing looks out of the ordinary.",
+    "done": "Every tile was predicted; the checks of values, spacing and seams found nothing.",
     "partial": "Some tiles failed. Their pixels are marked as failed and belong to no class; "
     "all others are final.",
     "suspect": "Every tile was predicted, but the input is unlike what the model was made for, or "
