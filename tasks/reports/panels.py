@@ -155,7 +155,7 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
         base = paint.with_nodata(base, code == nodata)
         what = name.capitalize() if patient else "Plane " + " ".join("xyz"[2 - i] for i in reversed(kept))
         caption = f"{what}, slice {centre[axis] + 1} of {shape[axis]}"
-        caption += f", frame 1 of {info.shape[0]}" if series else ""
+        caption += f", frame 0 (of 0 to {info.shape[0] - 1})" if series else ""
         out.append(Panel(name, caption, base, code, sides if patient else ()))
     return out
 

@@ -88,6 +88,11 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.2f} %"
 
 
+def frames_of(summary: dict[str, Any]) -> int:
+    """Frames over which the sizes of ``summary`` are summed; 1 where there is no series."""
+    return int(summary.get("frames", 1))
+
+
 def data_size(count: int | float) -> str:
     """Bytes in binary units."""
     value = float(count)

@@ -254,7 +254,7 @@ def test_a_series_shows_its_first_frame(brain: Any, tmp_path: Path) -> None:
     image = dataclasses.replace(brain.image, info=info, values=values)
     views = panels(image, tmp_path / "mask.nii.gz", brain.record, size=1400)
     plain = panels(brain.image, brain.directory / "mask.nii.gz", brain.record, size=1400)
-    assert views[0].caption == "Axial, slice 22 of 44, frame 1 of 2"
+    assert views[0].caption == "Axial, slice 22 of 44, frame 0 (of 0 to 1)"
     for one, other in zip(views, plain, strict=True):
         np.testing.assert_array_equal(one.base, other.base)
         np.testing.assert_array_equal(one.codes, other.codes)
