@@ -61,7 +61,8 @@ def build_record(
     suspicions = (*plan.suspicions, *seam_suspicions(seams, card.seams))
     preview = preview_record(plan, info, timings=timings, pace=pace or Pace())
     notes = (*plan.notes, *read_notes(planned.work.run))
-    warnings = [*([preview["sentence"]] if preview else []), *notes, *suspicions]
+    plain = [*([preview["sentence"]] if preview else []), *notes]
+    warnings = [*plain, *suspicions]
     if failures:
         warnings.append(
             f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}; "
@@ -137,6 +138,8 @@ def build_record(
         "failed_tiles": [asdict(f) for f in failures[:LISTED_FAILURES]],
         "failed_tile_count": len(failures),
         "warnings": warnings,
+        # Those of them that only say how the result was made, and cast no doubt on it.
+        "notes": plain,
         "command": request.command,
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),

@@ -67,7 +67,9 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
     unit = words.size_unit(summary)
     script = _asset("report.js")
     preview = (record.get("preview") or {}).get("sentence", "")
-    warnings = [w for w in record["warnings"] if w != preview]
+    plain = record.get("notes", record["input"]["notes"])
+    warnings = [w for w in record["warnings"] if w != preview and w not in plain]
+    notes = [n for n in plain if n != preview]
     return _template().render(
         record=record,
         item=words.shorten(record["item"], 200),
@@ -93,7 +95,8 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         preview=preview,
         warnings=[words.shorten(w, 1000) for w in warnings[:MANY]],
         warnings_left_out=max(0, len(warnings) - MANY),
-        notes=[words.shorten(n, 1000) for n in record["input"]["notes"][:MANY]],
+        notes=[words.shorten(n, 1000) for n in notes[:MANY]],
+        notes_left_out=max(0, len(notes) - MANY),
         failed_tiles=record["failed_tiles"][:MANY],
         failed_left_out=record.get("failed_tile_count", len(record["failed_tiles"]))
         - len(record["failed_tiles"][:MANY]),

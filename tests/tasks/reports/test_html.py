@@ -165,6 +165,16 @@ def test_sizes_of_a_series_are_said_to_be_sums(brain: Any, tmp_path: Path) -> No
     assert "frame" not in Page(report(brain, tmp_path)).words().replace("framework", "")
 
 
+def test_notes_are_no_warnings(earth: Any, tmp_path: Path) -> None:
+    record = earth.record | {"notes": ["Channels are bands 1, 2."], "warnings": ["Channels are bands 1, 2."]}
+    text = report(earth, tmp_path, record=record)
+    assert ">Note<" in text
+    assert ">Warning" not in text
+    text = report(earth, tmp_path, record=record | {"warnings": [*record["warnings"], "2 tiles failed"]})
+    (warned,) = re.findall(r'aria-labelledby="warnings">(.*?)</section>', text, re.S)
+    assert re.findall(r"<li>(.*?)</li>", warned) == ["2 tiles failed"]
+
+
 def test_seams_in_words(sample: Any, tmp_path: Path) -> None:
     text = Page(report(sample, tmp_path)).words()
     ndim = len(sample.image.info.shape)
