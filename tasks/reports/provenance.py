@@ -100,7 +100,10 @@ def _coarse(found: dict[str, Any] | None) -> list[tuple[str, Any, bool]]:
 def _grid(grid: dict[str, Any]) -> list[tuple[str, str]]:
     """The grid in words; ``run.json`` has it in full."""
     if "affine" in grid:
-        spacing = " × ".join(f"{s:g}" for s in reversed(grid["spacing"][-3:]))
+        unit = words.length_unit(grid)
+        spacing = " × ".join(f"{s * unit.factor:.6g}" for s in reversed(grid["spacing"][-3:]))
+        if not grid.get("patient", True):
+            return [("Voxel", f"{spacing} {unit.label.replace(', x y z', ' (x, y, z)')}")]
         axes = "".join(map(str, grid["orientation"]))
         return [("Voxel", f"{spacing} mm (right, anterior, superior)"), ("Axes of the file", axes)]
     a, b, c, d, e, f = grid["transform"][:6]

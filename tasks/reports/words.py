@@ -60,6 +60,18 @@ def size_unit(summary: dict[str, Any]) -> Unit:
     return Unit("pixels", 1.0)
 
 
+def length_unit(grid: dict[str, Any]) -> Unit:
+    """The unit of places in a volume, given in mm, and their axes: only of a patient has a side a name.
+
+    Args:
+        grid: Of a volume, as in ``run.json``.
+    """
+    if grid.get("patient", True):
+        return Unit("mm, R A S", 1.0)
+    # The largest voxel decides, as in the line that describes an image.
+    return Unit("µm, x y z", 1e3) if max(grid["spacing"][-3:]) < 0.05 else Unit("mm, x y z", 1.0)
+
+
 def number(value: float | int | None, digits: int = 4, *, trim: bool = False) -> str:
     """A number for people: thousands separated, ``digits`` significant figures, no exponent where avoidable.
 
