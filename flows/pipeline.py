@@ -59,7 +59,12 @@ class RunResult:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able."""
-        return {**asdict(self), "out": str(self.out), "warnings": list(self.warnings), "notes": list(self.notes)}
+        return {
+            **asdict(self),
+            "out": str(self.out),
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
 
 
 class Progress(Protocol):

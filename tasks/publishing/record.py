@@ -85,6 +85,7 @@ def build_record(
             "axes": list(info.axes),
             "dtype": info.dtype,
             "channels": list(info.channels),
+            "units": [c.units for c in card.channels],
             "bands": band_record(card, info),
             "grid": info.grid,
             "nodata": info.nodata,

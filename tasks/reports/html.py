@@ -125,13 +125,17 @@ def _highlights(record: dict[str, Any], summary: dict[str, Any], unit: words.Uni
         for c in sorted(shown, key=lambda c: -c["size"])[:3]
     ]
     count = sum(c["regions"] or 0 for c in summary["classes"])
-    whole = f"in a footprint of {words.number(summary['footprint']['size'] * unit.factor)} {unit.label}{together}"
+    whole = (
+        f"in a footprint of {words.number(summary['footprint']['size'] * unit.factor)} {unit.label}{together}"
+    )
     out.append({"label": "Regions", "value": f"{count:,}", "unit": together.strip(), "note": whole})
     return out
 
 
 def _per_frame(row: dict[str, Any], frames: int, unit: words.Unit) -> str:
-    return f"{words.number(row['size'] * unit.factor / frames)} {unit.label} a frame on average; " * (frames > 1)
+    return f"{words.number(row['size'] * unit.factor / frames)} {unit.label} a frame on average; " * (
+        frames > 1
+    )
 
 
 def _picture(view: Panel, record: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from tasks.imagery.views.smaller import from_gdal, smaller
 from tasks.imagery.views.tolerant import read_values
 from tasks.reports import paint, words
 
+#: Of CT, in HU: level 40, width 400.
+SOFT_TISSUE = (-160.0, 240.0)
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -54,18 +57,28 @@ def display_channels(channels: tuple[str, ...] | list[str]) -> tuple[int, ...]:
 def ranges(record: dict[str, Any], shown: tuple[int, ...]) -> list[tuple[float, float]]:
     """Display range per shown channel: 2nd to 98th percentile of the valid pixels.
 
-    Natural colours (8-bit red, green, blue) share one range, which keeps their hue.
+    Red, green and blue share one range, which keeps their hue; CT has its window of soft tissue.
     """
     out = []
     for i in shown:
         s = record["statistics"][i]
+        if words.unit_of(record, i) == "HU" and _holds(s, SOFT_TISSUE):
+            out.append(SOFT_TISSUE)
+            continue
         pairs = [(s.get("p2"), s.get("p98")), (s.get("minimum"), s.get("maximum")), (0.0, 1.0)]
         low, high = next(p for p in pairs if p == (0.0, 1.0) or (None not in p and p[1] > p[0]))
         out.append((float(low), float(high)))
-    names = [str(record["statistics"][i]["channel"]).strip().lower() for i in shown]
-    if record["input"]["dtype"] == "uint8" and names in (["red", "green", "blue"], ["r", "g", "b"]):
+    bands = record["input"].get("bands") or record["statistics"]
+    names = [str(bands[i]["channel"]).strip().lower() for i in shown]
+    if names in (["red", "green", "blue"], ["r", "g", "b"]):
         return [(min(r[0] for r in out), max(r[1] for r in out))] * 3
     return out
+
+
+def _holds(statistics: dict[str, Any], window: tuple[float, float]) -> bool:
+    """Whether some values lie within a window; of others it would show nothing."""
+    low, high = statistics.get("minimum"), statistics.get("maximum")
+    return low is not None and high is not None and low < window[1] and high > window[0]
 
 
 def panels(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> list[Panel]:

@@ -68,7 +68,11 @@ def region_table(table: pa.Table, *, record: dict[str, Any], unit: words.Unit) -
     headers += [("Frame", "", True)] if frames else []
     where = words.length_unit(record["input"]["grid"]) if "world_x" in names else words.Unit("", 1.0)
     headers += [(places, where.label, False)]
-    headers += [("Mean " + words.shorten(m.removeprefix("mean_"), 24), "", True) for m in means[:CHANNELS]]
+    units = {f"mean_{n}": words.unit_of(record, i) for i, n in enumerate(record["input"]["channels"])}
+    headers += [
+        ("Mean " + words.shorten(m.removeprefix("mean_"), 24), words.shorten(units[m], 24), True)
+        for m in means[:CHANNELS]
+    ]
     headers += [("Confidence", "", True), ("At border", "", False)]
     out = []
     for r in rows:

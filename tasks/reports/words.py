@@ -100,6 +100,13 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.2f} %"
 
 
+def unit_of(record: dict[str, Any], channel: int) -> str:
+    """The unit of a channel's values as the model's card has it; empty where it has none."""
+    units = record["input"].get("units") or []
+    unit = units[channel] if channel < len(units) else None
+    return "" if unit in (None, "1") else str(unit)
+
+
 def frames_of(summary: dict[str, Any]) -> int:
     """Frames over which the sizes of ``summary`` are summed; 1 where there is no series."""
     return int(summary.get("frames", 1))

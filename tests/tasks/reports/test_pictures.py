@@ -43,6 +43,25 @@ def test_natural_colours_share_a_range(earth: Any) -> None:
     assert ranges(earth.record, (3, 1, 2))[0] == (stats[3]["p2"], stats[3]["p98"])
 
 
+def test_reflectance_keeps_its_hue_too(earth: Any) -> None:
+    """Of other types than bytes, and where the bands have names of their own."""
+    record = copy.deepcopy(earth.record)
+    record["input"]["dtype"] = "uint16"
+    record["input"]["bands"] = [{"channel": s["channel"]} for s in record["statistics"]]
+    for i, s in enumerate(record["statistics"]):
+        s["channel"] = f"B{i}"
+    assert len(set(ranges(record, (0, 1, 2)))) == 1
+
+
+def test_ct_has_its_soft_tissue_window(brain: Any) -> None:
+    record = copy.deepcopy(brain.record)
+    record["input"]["units"] = ["HU"]
+    record["statistics"][0] |= {"p2": -1000.0, "p98": 900.0, "minimum": -1024.0, "maximum": 1500.0}
+    assert ranges(record, (0,)) == [(-160.0, 240.0)]
+    record["statistics"][0] |= {"p2": 300.0, "p98": 900.0, "minimum": 290.0}
+    assert ranges(record, (0,)) == [(300.0, 900.0)]
+
+
 def test_a_channel_without_contrast_still_has_a_range(earth: Any) -> None:
     record = copy.deepcopy(earth.record)
     record["statistics"][0] |= {"p2": 4.0, "p98": 4.0, "minimum": None, "maximum": None}
