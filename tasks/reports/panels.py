@@ -22,6 +22,8 @@ from tasks.imagery.views.smaller import from_gdal, smaller
 from tasks.imagery.views.tolerant import read_values
 from tasks.reports import paint, words
 
+#: A plane of a volume with sides of a smaller ratio is a strip in which nobody sees anything.
+THINNEST = 1 / 20
 #: Of CT, in HU: level 40, width 400.
 SOFT_TISSUE = (-160.0, 240.0)
 
@@ -135,8 +137,10 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
     wanted = [int(c["code"]) for c in record["bundle"]["classes"] if c["region"]]
     centre, codes = mask_planes(mask_path, wanted)
     patient = bool(info.grid.get("patient", True))
-    extent = max(n * s for n, s in zip(shape, spacing, strict=True))
-    scale = size / 3 / extent
+    extents = [n * s for n, s in zip(shape, spacing, strict=True)]
+    seen = [axis for axis in range(3) if _shows(extents, shape, axis)] or [int(np.argmin(shape))]
+    # Two in a row at most are larger than three would be.
+    scale = size / max(2, len(seen)) / max(extents)
     (low, high) = ranges(record, (0,))[0]
     nodata = words.reserved_codes(record)["nodata"]
     out = []
@@ -147,9 +151,9 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
             ("sagittal", ("A", "P", "S", "I")),
         )
     ):
+        if axis not in seen:
+            continue
         kept = [i for i in range(3) if i != axis]
-        if min(shape[i] for i in kept) == 1 and axis != int(np.argmin(shape)):
-            continue  # a plane seen edge-on shows nothing
         window = [slice(0, n) for n in shape]
         window[axis] = slice(centre[axis], centre[axis] + 1)
         values = read_values(image, tuple([slice(0, 1)] * series + window))
@@ -171,6 +175,14 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
         caption += f", frame 0 (of 0 to {info.shape[0] - 1})" if series else ""
         out.append(Panel(name, caption, base, code, sides if patient else ()))
     return out
+
+
+def _shows(extents: list[float], shape: tuple[int, ...], axis: int) -> bool:
+    """Whether the plane across an axis shows anything: not edge-on, nor as a strip."""
+    sides = [e for i, e in enumerate(extents) if i != axis]
+    edge_on = min(n for i, n in enumerate(shape) if i != axis) == 1 and axis != int(np.argmin(shape))
+    strip = min(sides) < THINNEST * max(sides) and axis != int(np.argmin(extents))
+    return not (edge_on or strip)
 
 
 def _smooth(grey: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:

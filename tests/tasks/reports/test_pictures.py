@@ -220,6 +220,15 @@ def test_planes_of_any_orientation(tmp_path: Path, axes: str) -> None:
     np.testing.assert_array_equal(sagittal, canonical[7].T)
 
 
+def test_strips_of_a_thin_stack_are_left_out(brain: Any) -> None:
+    info = dataclasses.replace(brain.image.info, grid=brain.image.info.grid | {"spacing": [0.1, 2.0, 2.0]})
+    image = dataclasses.replace(brain.image, info=info)
+    (axial,) = panels(image, brain.directory / "mask.nii.gz", brain.record, size=600)
+    assert axial.name == "axial"
+    assert max(axial.base.shape[:2]) == 300
+    assert len(panels(brain.image, brain.directory / "mask.nii.gz", brain.record, size=600)) == 3
+
+
 def test_nothing_segmented_shows_the_middle(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 6, 9), np.uint8), np.eye(4)), tmp_path / "mask.nii.gz")
     assert mask_planes(tmp_path / "mask.nii.gz", [1])[0] == [4, 3, 2]
