@@ -38,6 +38,7 @@ class RunResult:
         reused_blocks: Of these, finished by an earlier run.
         failed_tiles: Tiles that could not be predicted.
         warnings: Sentences a user should read.
+        notes: Those of them that cast no doubt on the result.
     """
 
     status: str
@@ -49,6 +50,7 @@ class RunResult:
     reused_blocks: int
     failed_tiles: int
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def exit_code(self) -> int:
@@ -57,7 +59,12 @@ class RunResult:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able."""
-        return {**asdict(self), "out": str(self.out), "warnings": list(self.warnings)}
+        return {
+            **asdict(self),
+            "out": str(self.out),
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
 
 
 class Progress(Protocol):
@@ -101,6 +108,7 @@ def _result_of(record: dict[str, Any], request: Request, begin: float, *, alread
         reused_blocks=record["blocks"]["total"],
         failed_tiles=record["failed_tile_count"],
         warnings=tuple(record["warnings"]),
+        notes=tuple(record.get("notes", ())),
     )
 
 
@@ -214,4 +222,5 @@ def run_item(request: Request, *, runner: Runner, progress: Progress) -> RunResu
         reused_blocks=planned.blocks - len(planned.todo),
         failed_tiles=len(stitched.failures),
         warnings=tuple(record["warnings"]),
+        notes=tuple(record["notes"]),
     )

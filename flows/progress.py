@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from tasks.imagery.open import describe
+from tasks.planning.amount import say_bytes
+from tasks.reports.words import number_of
 
 if TYPE_CHECKING:
     from flows.pipeline import Progress
@@ -117,9 +119,9 @@ def plan_sentence(planned: Planned, plan: Plan) -> str:
     region = "" if plan.region is None else f", {plan.region_tiles} of them in the region of interest,"
     kept = f", {reused} of them finished earlier and reused" if reused else ""
     return (
-        f"{describe(planned.info)}: {planned.tiles} tiles of {'×'.join(map(str, plan.tile))}{region} in "
+        f"{describe(planned.info)}: {number_of(planned.tiles, 'tile')} of {'×'.join(map(str, plan.tile))}{region} in "
         f"{planned.blocks} block{'s' * (planned.blocks != 1)}{kept}; {plan.library}, {plan.precision}; "
-        f"at most {plan.peak_memory_bytes / 2**30:.1f} GiB of memory and {plan.disk_bytes / 2**30:.2f} GiB of disk"
+        f"at most {say_bytes(plan.peak_memory_bytes)} of memory and {say_bytes(plan.disk_bytes)} of disk"
     )
 
 

@@ -12,7 +12,12 @@ from rich.logging import RichHandler
 def set_up_logging(console: Console, *, debug: bool) -> None:
     """Sends segflow's own log to the console; a terminal with a bar gets warnings only."""
     # An image without georeference has a note of its own in the record; rasterio need not say it again.
-    warnings.filterwarnings("ignore", message="(Dataset has no geotransform|The given matrix is equal to)")
+    # What segflow says itself, or settles: beside a nodata value it reads the alpha band too. Not at the call:
+    # blocks are read by threads, and catch_warnings would mix up the filters of all of them.
+    said = (
+        "Dataset has no geotransform|The given matrix is equal to|The dataset's nodata attribute is shadowing"
+    )
+    warnings.filterwarnings("ignore", message=f"({said})")
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=debug, show_time=False, markup=False)

@@ -66,9 +66,12 @@ def polygons(
         if as_json:
             print_json(answer)
             return
+        from tasks.reports.words import number_of
+
         for c in answer["classes"]:
             typer.echo(
-                f"{c['name']}: {c['polygons']} polygons of {c['regions']} regions, {c['pixels']} pixels"
+                f"{c['name']}: {number_of(c['polygons'], 'polygon')} of {number_of(c['regions'], 'region')}, "
+                f"{number_of(c['pixels'], 'pixel')}"
             )
         for path in answer["files"]:
             typer.echo(f"done: {path}")

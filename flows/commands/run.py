@@ -300,7 +300,9 @@ def _run_one(console: Console, options: dict[str, Any], *, direct: bool, debug: 
 def say(result: RunResult, console: Console) -> None:
     """The result for a person."""
     for warning in result.warnings:
-        console.print(f"note: {warning}", style="yellow", highlight=False, markup=False)
+        plain = warning in result.notes
+        kind, style = ("note", "dim") if plain else ("warning", "yellow")
+        console.print(f"{kind}: {warning}", style=style, highlight=False, markup=False)
     if result.already_done:
         line = f"already done in {result.seconds:.1f} s, nothing recomputed: {result.out}"
     else:

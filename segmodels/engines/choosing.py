@@ -134,7 +134,9 @@ def _measured(
     for choices in rounds:
         for name in dict.fromkeys(choice.engine for choice in choices):
             precisions = [choice.precision for choice in choices if choice.engine == name]
-            logger.info("measuring %s for %s, once on this machine", name, bundle.card.name)
+            logger.info(
+                "measuring %s for %s, once for this tile and batch on this machine", name, bundle.card.name
+            )
             measured += measure(bundle, name, precisions, batch=batch, tile=tile).rows
         taken = best(measured)
         if taken is not None:

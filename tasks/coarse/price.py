@@ -131,7 +131,7 @@ def found_notes(plan: Plan, region: Region) -> tuple[str, ...]:
     if region.failures:
         notes.append(
             f"{region.failures} of {region.tiles} tiles of the coarse stage {region.name} failed, the first because: "
-            f"{region.first_failure}; the fine stage looks there too; run again to retry them"
+            f"{(region.first_failure or '').rstrip('.')}; the fine stage looks there too; run again to retry them"
         )
     if not region.pixels:
         notes.append(

@@ -82,8 +82,20 @@ def describe(info: ImageInfo) -> str:
             parts.append("no CRS")
         else:
             parts.append(_crs_name(crs))
-            parts.append(f"pixel {math.hypot(a, d):.6g} × {math.hypot(b, e):.6g}")
+            parts.append(f"pixel {math.hypot(a, d):.6g} × {math.hypot(b, e):.6g} {crs_unit(crs)}".rstrip())
     return ", ".join(parts)
+
+
+def crs_unit(wkt: str) -> str:
+    """The unit of a reference system's coordinates: ``m``, ``°``, or its name as the system has it."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        name = str(CRS.from_wkt(wkt).units_factor[0])
+    except CRSError:
+        return ""
+    return {"metre": "m", "meter": "m", "degree": "°", "unknown": ""}.get(name.lower(), name)
 
 
 def _crs_name(wkt: str) -> str:

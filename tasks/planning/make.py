@@ -179,7 +179,11 @@ def make_plan(
         suspicions=(
             *info.suspicions,
             *out_of_range(card, statistics),
-            *(other_spacing(card, info) if resampling is None else too_coarse(resampling, card)),
+            *(
+                other_spacing(card, info, resample=card.spacing is None or parameters.spacing != "native")
+                if resampling is None
+                else too_coarse(resampling, card)
+            ),
             *blind_tiles(card, layout.tiles.tile),
         ),
     )
@@ -214,8 +218,14 @@ def out_of_range(card: Card, statistics: list[ChannelHistogram]) -> tuple[str, .
     return tuple(reasons)
 
 
-def other_spacing(card: Card, info: ImageInfo) -> tuple[str, ...]:
-    """A sentence if the image's spacing is known and not what the model was made for."""
+def other_spacing(card: Card, info: ImageInfo, *, resample: bool = True) -> tuple[str, ...]:
+    """A sentence if the image's spacing is known and not what the model was made for.
+
+    Args:
+        card: Of the model.
+        info: Of the image.
+        resample: Whether nothing but another image helps; else ``--spacing native`` was asked for.
+    """
     if card.spacing is None:
         return ()
     if info.field == "medical":
@@ -229,9 +239,11 @@ def other_spacing(card: Card, info: ImageInfo) -> tuple[str, ...]:
     want = card.spacing[-len(have) :]
     if all(abs(h - w) <= SPACING_TOLERANCE * w for h, w in zip(have, want, strict=True)):
         return ()
+    image = "volume" if what == "voxels" else "raster"
+    remedy = f"resample the {image}" if resample else "leave --spacing native out"
     return (
         f"{what} are {_by(have)} {unit} {axes} but model {card.name} was made for {_by(want)} {unit}: "
-        f"resample the {'volume' if what == 'voxels' else 'raster'}, or expect worse results",
+        f"{remedy}, or expect worse results",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from segmodels.bundles.card import Card
 from tasks.blocks.blockfile import TileFailure
 from tasks.blocks.stepdown import read_notes
-from tasks.coarse.price import region_record
+from tasks.coarse.price import found_notes, region_record
 from tasks.imagery.protocol import ImageInfo
 from tasks.planning.estimate import Pace
 from tasks.planning.plan import RESULT_VERSION, Plan
@@ -62,11 +62,14 @@ def build_record(
     card, grid = plan.card, plan.grid
     suspicions = (*plan.suspicions, *seam_suspicions(seams, card.seams))
     preview = preview_record(plan, info, timings=timings, pace=pace or Pace())
-    notes = (*plan.notes, *read_notes(planned.work.run))
-    warnings = [*([preview["sentence"]] if preview else []), *notes, *suspicions]
+    notes = [*([preview["sentence"]] if preview else []), *plan.notes, *read_notes(planned.work.run)]
+    # What the coarse stage could not look at, or did not find, is more than a remark.
+    grave = () if plan.region is None else found_notes(plan, plan.region)
+    plain = [n for n in notes if n not in grave]
+    warnings = [*notes, *suspicions]
     if failures:
         warnings.append(
-            f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason}; "
+            f"{len(failures)} of {planned.tiles} tiles failed, the first because: {failures[0].reason.rstrip('.')}; "
             "run again to retry them"
         )
     return {
@@ -86,6 +89,7 @@ def build_record(
             "axes": list(info.axes),
             "dtype": info.dtype,
             "channels": list(info.channels),
+            "units": [c.units for c in card.channels],
             "bands": band_record(card, info),
             "grid": info.grid,
             "nodata": info.nodata,
@@ -139,6 +143,8 @@ def build_record(
         "failed_tiles": [asdict(f) for f in failures[:LISTED_FAILURES]],
         "failed_tile_count": len(failures),
         "warnings": warnings,
+        # Those of them that only say how the result was made, and cast no doubt on it.
+        "notes": plain,
         "command": request.command,
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),

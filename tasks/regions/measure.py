@@ -77,6 +77,9 @@ def summarise(regions: Regions, *, info: ImageInfo, card: Card, footprint: float
 
     Args:
         footprint: True size of the whole grid, measured apart from the classes.
+
+    Returns:
+        What ``summary.json`` holds; of a series also ``frames``, over which all pixels and sizes are summed.
     """
     codes = codes_of(card)
     counted = regions.code_pixels
@@ -91,8 +94,10 @@ def summarise(regions: Regions, *, info: ImageInfo, card: Card, footprint: float
             ("failed", codes.failed),
         )
     }
+    frames = info.shape[0] if info.axes[0] == "t" else 1
     return {
         "units": {"size": size_units(info)},
+        **(_series(frames) if frames > 1 else {}),
         "classes": [
             {
                 "code": c.code,
@@ -107,4 +112,13 @@ def summarise(regions: Regions, *, info: ImageInfo, card: Card, footprint: float
         ],
         **terms,
         "footprint": {"pixels": int(np.prod(info.shape, dtype=object)), "size": footprint},
+    }
+
+
+def _series(frames: int) -> dict[str, Any]:
+    return {
+        "frames": frames,
+        "notes": [
+            f"Pixels and sizes are sums over all {frames} frames; divided by {frames} they are the mean of a frame."
+        ],
     }

@@ -67,7 +67,9 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
     unit = words.size_unit(summary)
     script = _asset("report.js")
     preview = (record.get("preview") or {}).get("sentence", "")
-    warnings = [w for w in record["warnings"] if w != preview]
+    plain = record.get("notes", record["input"]["notes"])
+    warnings = [w for w in record["warnings"] if w != preview and w not in plain]
+    notes = [n for n in plain if n != preview]
     return _template().render(
         record=record,
         item=words.shorten(record["item"], 200),
@@ -78,6 +80,7 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         convention=CONVENTION if any(v.sides for v in views) else "",
         legend=_legend(views, record, summary),
         unit=unit.label,
+        frames=words.frames_of(summary),
         cell="Voxel" if record["input"]["field"] == "medical" else "Pixel",
         classes=_class_rows(summary, unit),
         classes_left_out=max(0, len(summary["classes"]) - MANY),
@@ -92,7 +95,8 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
         preview=preview,
         warnings=[words.shorten(w, 1000) for w in warnings[:MANY]],
         warnings_left_out=max(0, len(warnings) - MANY),
-        notes=[words.shorten(n, 1000) for n in record["input"]["notes"][:MANY]],
+        notes=[words.shorten(n, 1000) for n in notes[:MANY]],
+        notes_left_out=max(0, len(notes) - MANY),
         failed_tiles=record["failed_tiles"][:MANY],
         failed_left_out=record.get("failed_tile_count", len(record["failed_tiles"]))
         - len(record["failed_tiles"][:MANY]),
@@ -109,19 +113,29 @@ def _highlights(record: dict[str, Any], summary: dict[str, Any], unit: words.Uni
     """The figures that most readers came for: the largest classes, then the whole."""
     wanted = {c["name"] for c in record["bundle"]["classes"] if c["region"]}
     shown = [c for c in summary["classes"] if c["name"] in wanted] or summary["classes"]
+    frames = words.frames_of(summary)
+    together = f" in all {frames:,} frames" if frames > 1 else ""
     out = [
         {
             "label": words.shorten(c["name"], 40),
             "value": words.number(c["size"] * unit.factor),
-            "unit": unit.label,
-            "note": f"{words.percent(c['share'])} of all that was classified",
+            "unit": unit.label + together,
+            "note": _per_frame(c, frames, unit) + f"{words.percent(c['share'])} of all that was classified",
         }
         for c in sorted(shown, key=lambda c: -c["size"])[:3]
     ]
     count = sum(c["regions"] or 0 for c in summary["classes"])
-    whole = f"in a footprint of {words.number(summary['footprint']['size'] * unit.factor)} {unit.label}"
-    out.append({"label": "Regions", "value": f"{count:,}", "unit": "", "note": whole})
+    whole = (
+        f"in a footprint of {words.number(summary['footprint']['size'] * unit.factor)} {unit.label}{together}"
+    )
+    out.append({"label": "Regions", "value": f"{count:,}", "unit": together.strip(), "note": whole})
     return out
+
+
+def _per_frame(row: dict[str, Any], frames: int, unit: words.Unit) -> str:
+    return f"{words.number(row['size'] * unit.factor / frames)} {unit.label} a frame on average; " * (
+        frames > 1
+    )
 
 
 def _picture(view: Panel, record: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +178,7 @@ def _class_rows(summary: dict[str, Any], unit: words.Unit) -> list[dict[str, Any
             "size": words.number(c["size"] * unit.factor),
             "share": words.percent(c["share"]),
             "bar": f"{100 * c['share'] / largest:.2f}",
+            "mean": words.number(c["size"] * unit.factor / words.frames_of(summary)),
             "pixels": f"{c['pixels']:,}",
             "regions": "–" if c["regions"] is None else f"{c['regions']:,}",
         }

@@ -22,6 +22,11 @@ from tasks.imagery.views.smaller import from_gdal, smaller
 from tasks.imagery.views.tolerant import read_values
 from tasks.reports import paint, words
 
+#: A plane of a volume with sides of a smaller ratio is a strip in which nobody sees anything.
+THINNEST = 1 / 20
+#: Of CT, in HU: level 40, width 400.
+SOFT_TISSUE = (-160.0, 240.0)
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -54,18 +59,28 @@ def display_channels(channels: tuple[str, ...] | list[str]) -> tuple[int, ...]:
 def ranges(record: dict[str, Any], shown: tuple[int, ...]) -> list[tuple[float, float]]:
     """Display range per shown channel: 2nd to 98th percentile of the valid pixels.
 
-    Natural colours (8-bit red, green, blue) share one range, which keeps their hue.
+    Red, green and blue share one range, which keeps their hue; CT has its window of soft tissue.
     """
     out = []
     for i in shown:
         s = record["statistics"][i]
+        if words.unit_of(record, i) == "HU" and _holds(s, SOFT_TISSUE):
+            out.append(SOFT_TISSUE)
+            continue
         pairs = [(s.get("p2"), s.get("p98")), (s.get("minimum"), s.get("maximum")), (0.0, 1.0)]
         low, high = next(p for p in pairs if p == (0.0, 1.0) or (None not in p and p[1] > p[0]))
         out.append((float(low), float(high)))
-    names = [str(record["statistics"][i]["channel"]).strip().lower() for i in shown]
-    if record["input"]["dtype"] == "uint8" and names in (["red", "green", "blue"], ["r", "g", "b"]):
+    bands = record["input"].get("bands") or record["statistics"]
+    names = [str(bands[i]["channel"]).strip().lower() for i in shown]
+    if names in (["red", "green", "blue"], ["r", "g", "b"]):
         return [(min(r[0] for r in out), max(r[1] for r in out))] * 3
     return out
+
+
+def _holds(statistics: dict[str, Any], window: tuple[float, float]) -> bool:
+    """Whether some values lie within a window; of others it would show nothing."""
+    low, high = statistics.get("minimum"), statistics.get("maximum")
+    return low is not None and high is not None and low < window[1] and high > window[0]
 
 
 def panels(image: Image, mask_path: Path, record: dict[str, Any], *, size: int) -> list[Panel]:
@@ -122,8 +137,10 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
     wanted = [int(c["code"]) for c in record["bundle"]["classes"] if c["region"]]
     centre, codes = mask_planes(mask_path, wanted)
     patient = bool(info.grid.get("patient", True))
-    extent = max(n * s for n, s in zip(shape, spacing, strict=True))
-    scale = size / 3 / extent
+    extents = [n * s for n, s in zip(shape, spacing, strict=True)]
+    seen = [axis for axis in range(3) if _shows(extents, shape, axis)] or [int(np.argmin(shape))]
+    # Two in a row at most are larger than three would be.
+    scale = size / max(2, len(seen)) / max(extents)
     (low, high) = ranges(record, (0,))[0]
     nodata = words.reserved_codes(record)["nodata"]
     out = []
@@ -134,9 +151,9 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
             ("sagittal", ("A", "P", "S", "I")),
         )
     ):
+        if axis not in seen:
+            continue
         kept = [i for i in range(3) if i != axis]
-        if min(shape[i] for i in kept) == 1 and axis != int(np.argmin(shape)):
-            continue  # a plane seen edge-on shows nothing
         window = [slice(0, n) for n in shape]
         window[axis] = slice(centre[axis], centre[axis] + 1)
         values = read_values(image, tuple([slice(0, 1)] * series + window))
@@ -155,9 +172,17 @@ def _planes(image: Image, mask_path: Path, record: dict[str, Any], *, size: int)
         base = paint.with_nodata(base, code == nodata)
         what = name.capitalize() if patient else "Plane " + " ".join("xyz"[2 - i] for i in reversed(kept))
         caption = f"{what}, slice {centre[axis] + 1} of {shape[axis]}"
-        caption += f", frame 1 of {info.shape[0]}" if series else ""
+        caption += f", frame 0 (of 0 to {info.shape[0] - 1})" if series else ""
         out.append(Panel(name, caption, base, code, sides if patient else ()))
     return out
+
+
+def _shows(extents: list[float], shape: tuple[int, ...], axis: int) -> bool:
+    """Whether the plane across an axis shows anything: not edge-on, nor as a strip."""
+    sides = [e for i, e in enumerate(extents) if i != axis]
+    edge_on = min(n for i, n in enumerate(shape) if i != axis) == 1 and axis != int(np.argmin(shape))
+    strip = min(sides) < THINNEST * max(sides) and axis != int(np.argmin(extents))
+    return not (edge_on or strip)
 
 
 def _smooth(grey: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tasks.imagery.open import crs_unit
+from tasks.planning.plan import Parameters
 from tasks.reports import words
 
 
@@ -47,7 +49,7 @@ def provenance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, b
             "Parameters",
             [
                 *(
-                    (k.capitalize().replace("_", " "), _plain(v), False)
+                    (k.capitalize().replace("_", " "), _parameter(k, v), False)
                     for k, v in record["parameters"].items()
                 ),
                 ("Digest", record["parameters_digest"], True),
@@ -100,11 +102,15 @@ def _coarse(found: dict[str, Any] | None) -> list[tuple[str, Any, bool]]:
 def _grid(grid: dict[str, Any]) -> list[tuple[str, str]]:
     """The grid in words; ``run.json`` has it in full."""
     if "affine" in grid:
-        spacing = " × ".join(f"{s:g}" for s in reversed(grid["spacing"][-3:]))
+        unit = words.length_unit(grid)
+        spacing = " × ".join(f"{s * unit.factor:.6g}" for s in reversed(grid["spacing"][-3:]))
+        if not grid.get("patient", True):
+            return [("Voxel", f"{spacing} {unit.label.replace(', x y z', ' (x, y, z)')}")]
         axes = "".join(map(str, grid["orientation"]))
         return [("Voxel", f"{spacing} mm (right, anterior, superior)"), ("Axes of the file", axes)]
     a, b, c, d, e, f = grid["transform"][:6]
-    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}"
+    unit = (" " + crs_unit(grid["crs"])).rstrip() if grid["crs"] else ""
+    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}{unit}"
     return [
         ("Reference system", _crs_name(grid["crs"])),
         ("Pixel", pixel + (", rotated" if b or d else "")),
@@ -124,6 +130,31 @@ def _crs_name(wkt: str | None) -> str:
         return wkt
     authority = crs.to_authority()
     return f"{crs.name} ({':'.join(authority)})" if authority else crs.name
+
+
+def _parameter(name: str, value: Any) -> str:
+    """A parameter as people read it; empty where all of it is the default."""
+    if name == "asked":
+        asked = _beyond(value, Parameters(spacing="card").model_dump())
+        return "; ".join(f"{k} {v}" for k, v in asked.items()) or "nothing but the defaults"
+    if name == "normaliser":
+        # Infinite limits clip nothing, so there is nothing to say of them.
+        limited = {k: v for k, v in value.items() if not all("inf" in n for n in v)}
+        return "; ".join(f"{k} {', '.join(v)}" for k, v in limited.items())
+    return _plain(value) + (" tiles" if name == "block" else "")
+
+
+def _beyond(asked: dict[str, Any], default: dict[str, Any]) -> dict[str, str]:
+    """What differs from the default, by its own name."""
+    out: dict[str, str] = {}
+    for name, value in asked.items():
+        usual = default.get(name)
+        if isinstance(value, dict) and isinstance(usual, dict):
+            out |= _beyond(value, usual)
+        elif value != usual and value not in ([], None):
+            sizes = name in ("tile", "window", "coarsen")
+            out[name] = _plain(value) if sizes or not isinstance(value, list) else ", ".join(map(str, value))
+    return out
 
 
 def _plain(value: Any) -> str:

@@ -66,8 +66,13 @@ def region_table(table: pa.Table, *, record: dict[str, Any], unit: words.Unit) -
     headers += [("Pixels" if record["input"]["field"] == "earth" else "Voxels", "", True)]
     frames, places = "frame" in names, _place(names)
     headers += [("Frame", "", True)] if frames else []
-    headers += [(places, "mm, R A S" if places == "Centre" and "world_x" in names else "", False)]
-    headers += [("Mean " + words.shorten(m.removeprefix("mean_"), 24), "", True) for m in means[:CHANNELS]]
+    where = words.length_unit(record["input"]["grid"]) if "world_x" in names else words.Unit("", 1.0)
+    headers += [(places, where.label, False)]
+    units = {f"mean_{n}": words.unit_of(record, i) for i, n in enumerate(record["input"]["channels"])}
+    headers += [
+        ("Mean " + words.shorten(m.removeprefix("mean_"), 24), words.shorten(units[m], 24), True)
+        for m in means[:CHANNELS]
+    ]
     headers += [("Confidence", "", True), ("At border", "", False)]
     out = []
     for r in rows:
@@ -78,7 +83,7 @@ def region_table(table: pa.Table, *, record: dict[str, Any], unit: words.Unit) -
             _number(r["pixels"]),
         ]
         cells += [_number(r["frame"])] if frames else []
-        cells += [_position(r)]
+        cells += [_position(r, where)]
         cells += [Cell(words.number(r[m]), _key(r[m])) for m in means[:CHANNELS]]
         confidence = r.get("mean_confidence")
         cells += [Cell("–" if _key(confidence) == "" else f"{confidence:.3f}", _key(confidence))]
@@ -91,12 +96,12 @@ def _place(names: list[str]) -> str:
     return "Centre" if {"lon", "world_x"} & set(names) else "Centre (row, column)"
 
 
-def _position(row: dict[str, Any]) -> Cell:
+def _position(row: dict[str, Any], unit: words.Unit) -> Cell:
     if "lon" in row:
         return Cell(words.degrees(row["lon"], row["lat"]), _key(row["lat"]))
     if "world_x" in row:
         values = [row[k] for k in ("world_x", "world_y", "world_z")]
-        return Cell(", ".join(f"{v:.1f}".replace("-", "−") for v in values), _key(values[0]))
+        return Cell(", ".join(f"{v * unit.factor:.1f}".replace("-", "−") for v in values), _key(values[0]))
     return Cell(f"{row['centroid_y']:,.1f}, {row['centroid_x']:,.1f}", _key(row["centroid_y"]))
 
 

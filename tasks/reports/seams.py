@@ -22,15 +22,17 @@ def seam_section(record: dict[str, Any]) -> dict[str, Any]:
     rows = [_row(names.get(a["axis"], a["axis"]), a, a["worst"]) for a in seams["axes"] if a["pairs"]]
     worst = [a["worst"] for a in seams["axes"] if a["worst"]]
     if len(rows) > 1:
-        rows.append(_row("all", seams, max(worst, key=lambda w: w["other_class"] * w["pixels"])))
+        # By share, as the column: pairs along different axes share different numbers of pixels.
+        rows.append(_row("all", seams, max(worst, key=lambda w: (w["other_class"] or 0.0, w["pixels"]))))
     limits = seams["limits"]
     return {
         "sentence": _sentence(seams, cell),
         "rows": rows,
         "limits": f"A run is suspect above {words.percent(limits['other_class'])} with another class, or above "
         f"a mean difference of {limits['difference']:g}. The difference is half the sum of |p − p′| over the "
-        f"classes. {cell.capitalize()}s are a fixed sample, counted once for each pair of tiles. The worst pair is "
-        f"the one with most {cell}s of another class.",
+        f"classes. {cell.capitalize()}s are a fixed sample, counted once for each pair of tiles. An axis's worst "
+        f"pair is the one with most {cell}s of another class; over all axes it is the one of these with the largest "
+        f"share.",
     }
 
 

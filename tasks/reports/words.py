@@ -10,7 +10,7 @@ from typing import Any
 from tasks.codes import needs_wide, special_codes
 
 STATUS_MEANING = {
-    "done": "Every tile was predicted and nothing looks out of the ordinary.",
+    "done": "Every tile was predicted; the checks of values, spacing and seams found nothing.",
     "partial": "Some tiles failed. Their pixels are marked as failed and belong to no class; "
     "all others are final.",
     "suspect": "Every tile was predicted, but the input is unlike what the model was made for, or "
@@ -60,6 +60,18 @@ def size_unit(summary: dict[str, Any]) -> Unit:
     return Unit("pixels", 1.0)
 
 
+def length_unit(grid: dict[str, Any]) -> Unit:
+    """The unit of places in a volume, given in mm, and their axes: only of a patient has a side a name.
+
+    Args:
+        grid: Of a volume, as in ``run.json``.
+    """
+    if grid.get("patient", True):
+        return Unit("mm, R A S", 1.0)
+    # The largest voxel decides, as in the line that describes an image.
+    return Unit("µm, x y z", 1e3) if max(grid["spacing"][-3:]) < 0.05 else Unit("mm, x y z", 1.0)
+
+
 def number(value: float | int | None, digits: int = 4, *, trim: bool = False) -> str:
     """A number for people: thousands separated, ``digits`` significant figures, no exponent where avoidable.
 
@@ -86,6 +98,18 @@ def percent(share: float | None) -> str:
     if 0 < share < 0.0001:
         return "< 0.01 %"
     return f"{100 * share:.2f} %"
+
+
+def unit_of(record: dict[str, Any], channel: int) -> str:
+    """The unit of a channel's values as the model's card has it; empty where it has none."""
+    units = record["input"].get("units") or []
+    unit = units[channel] if channel < len(units) else None
+    return "" if unit in (None, "1") else str(unit)
+
+
+def frames_of(summary: dict[str, Any]) -> int:
+    """Frames over which the sizes of ``summary`` are summed; 1 where there is no series."""
+    return int(summary.get("frames", 1))
 
 
 def data_size(count: int | float) -> str:

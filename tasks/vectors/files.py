@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,10 @@ def _write_gpkg(path: Path, groups: Groups, schema: pa.Schema, crs: str | None) 
     # The time of writing would make equal results different files.
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00Z"})
     try:
-        with writing(path):
+        with writing(path), warnings.catch_warnings():
+            if crs is None:
+                # The run has said already that the image has no CRS.
+                warnings.filterwarnings("ignore", message="'crs' was not provided", category=UserWarning)
             pyogrio.write_arrow(
                 pa.RecordBatchReader.from_batches(full, batches()),
                 path,

@@ -116,6 +116,10 @@ def _block_notes(
         )
 
 
+#: Formats that seldom have a place on Earth, and cannot hold one themselves.
+_PICTURES = {"PNG", "JPEG", "BMP", "GIF", "WEBP"}
+
+
 def _grid(dataset: Any, title: str, notes: list[str]) -> tuple[tuple[float, ...], Any]:
     t = dataset.transform
     if t.is_identity and dataset.gcps[0]:
@@ -138,7 +142,10 @@ def _grid(dataset: Any, title: str, notes: list[str]) -> tuple[tuple[float, ...]
             f"{title} has a geotransform without area {transform}; assign one with gdal_edit -a_ullr."
         )
     if dataset.crs is None or not dataset.crs.wkt:
-        notes.append("The image has no CRS, so areas are in pixels; assign one with gdal_edit -a_srs.")
+        if dataset.driver in _PICTURES:
+            notes.append("The image says nothing of its place on Earth, so sizes are in pixels.")
+        else:
+            notes.append("The image has no CRS, so areas are in pixels; assign one with gdal_edit -a_srs.")
         return transform, None
     if t.is_identity:
         notes.append("The image has a CRS but no geotransform, so its coordinates are pixel numbers.")

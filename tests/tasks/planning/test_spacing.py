@@ -44,4 +44,6 @@ def test_volumes(make_card: Callable[..., Any]) -> None:
     same, other = (replace(info, grid={"spacing": [z, 1.0, 1.1]}) for z in (3.2, 5.0))
     assert other_spacing(card, same) == ()
     (said,) = other_spacing(card, other)
+    assert "resample the volume" in said
+    assert "leave --spacing native out" in other_spacing(card, other, resample=False)[0]
     assert said.startswith("voxels are 5 × 1 × 1.1 mm (z, y, x) but model test was made for 3 × 1 × 1 mm")

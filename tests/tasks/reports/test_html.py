@@ -154,6 +154,27 @@ def test_volumes_speak_of_voxels(brain: Any, tmp_path: Path) -> None:
     assert "Input. Axial, slice 22 of 44" in alts
 
 
+def test_sizes_of_a_series_are_said_to_be_sums(brain: Any, tmp_path: Path) -> None:
+    summary = brain.summary | {"frames": 2}
+    text = Page(report(brain, tmp_path, summary=summary)).words()
+    grey = int((brain.codes == 1).sum()) * 0.0045
+    assert f"{grey:.1f} mL in all 2 frames" in text
+    assert f"{grey / 2:.1f} mL a frame on average" in text
+    assert "Mean of a frame mL" in text
+    assert "summed over all 2 frames of the series" in text
+    assert "frame" not in Page(report(brain, tmp_path)).words().replace("framework", "")
+
+
+def test_notes_are_no_warnings(earth: Any, tmp_path: Path) -> None:
+    record = earth.record | {"notes": ["Channels are bands 1, 2."], "warnings": ["Channels are bands 1, 2."]}
+    text = report(earth, tmp_path, record=record)
+    assert ">Note<" in text
+    assert ">Warning" not in text
+    text = report(earth, tmp_path, record=record | {"warnings": [*record["warnings"], "2 tiles failed"]})
+    (warned,) = re.findall(r'aria-labelledby="warnings">(.*?)</section>', text, re.S)
+    assert re.findall(r"<li>(.*?)</li>", warned) == ["2 tiles failed"]
+
+
 def test_seams_in_words(sample: Any, tmp_path: Path) -> None:
     text = Page(report(sample, tmp_path)).words()
     ndim = len(sample.image.info.shape)
@@ -163,6 +184,16 @@ def test_seams_in_words(sample: Any, tmp_path: Path) -> None:
     assert f"{'left to right' if ndim == 3 else 'columns'} (x) 8 1,200 0.50 % 0.012 4.00 %" in text
     assert f"all {8 * ndim} {1200 * ndim:,} 0.50 % 0.012 4.00 %" in text
     assert "suspect above 3.00 % with another class, or above a mean difference of 0.05" in text
+
+
+def test_the_worst_pair_of_all_axes_has_the_largest_share(earth: Any, tmp_path: Path) -> None:
+    """Though a pair along the other axis has more pixels of another class, as it shares more of them."""
+    seams = copy.deepcopy(earth.record["seams"])
+    seams["axes"][0]["worst"] |= {"pixels": 1000, "other_class": 0.0063}
+    seams["axes"][1]["worst"] |= {"pixels": 100, "other_class": 0.0100}
+    text = report(earth, tmp_path, record=earth.record | {"seams": seams})
+    (table,) = re.findall(r'<table class="seams">(.*?)</table>', text, re.S)
+    assert re.findall(r'<td class="n">([^<]*)</td></tr>', table) == ["0.63 %", "1.00 %", "1.00 %"]
 
 
 def test_seams_that_agree_and_seams_that_are_not_there(earth: Any, tmp_path: Path) -> None:

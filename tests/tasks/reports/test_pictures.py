@@ -43,6 +43,25 @@ def test_natural_colours_share_a_range(earth: Any) -> None:
     assert ranges(earth.record, (3, 1, 2))[0] == (stats[3]["p2"], stats[3]["p98"])
 
 
+def test_reflectance_keeps_its_hue_too(earth: Any) -> None:
+    """Of other types than bytes, and where the bands have names of their own."""
+    record = copy.deepcopy(earth.record)
+    record["input"]["dtype"] = "uint16"
+    record["input"]["bands"] = [{"channel": s["channel"]} for s in record["statistics"]]
+    for i, s in enumerate(record["statistics"]):
+        s["channel"] = f"B{i}"
+    assert len(set(ranges(record, (0, 1, 2)))) == 1
+
+
+def test_ct_has_its_soft_tissue_window(brain: Any) -> None:
+    record = copy.deepcopy(brain.record)
+    record["input"]["units"] = ["HU"]
+    record["statistics"][0] |= {"p2": -1000.0, "p98": 900.0, "minimum": -1024.0, "maximum": 1500.0}
+    assert ranges(record, (0,)) == [(-160.0, 240.0)]
+    record["statistics"][0] |= {"p2": 300.0, "p98": 900.0, "minimum": 290.0}
+    assert ranges(record, (0,)) == [(300.0, 900.0)]
+
+
 def test_a_channel_without_contrast_still_has_a_range(earth: Any) -> None:
     record = copy.deepcopy(earth.record)
     record["statistics"][0] |= {"p2": 4.0, "p98": 4.0, "minimum": None, "maximum": None}
@@ -201,6 +220,15 @@ def test_planes_of_any_orientation(tmp_path: Path, axes: str) -> None:
     np.testing.assert_array_equal(sagittal, canonical[7].T)
 
 
+def test_strips_of_a_thin_stack_are_left_out(brain: Any) -> None:
+    info = dataclasses.replace(brain.image.info, grid=brain.image.info.grid | {"spacing": [0.1, 2.0, 2.0]})
+    image = dataclasses.replace(brain.image, info=info)
+    (axial,) = panels(image, brain.directory / "mask.nii.gz", brain.record, size=600)
+    assert axial.name == "axial"
+    assert max(axial.base.shape[:2]) == 300
+    assert len(panels(brain.image, brain.directory / "mask.nii.gz", brain.record, size=600)) == 3
+
+
 def test_nothing_segmented_shows_the_middle(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 6, 9), np.uint8), np.eye(4)), tmp_path / "mask.nii.gz")
     assert mask_planes(tmp_path / "mask.nii.gz", [1])[0] == [4, 3, 2]
@@ -254,7 +282,7 @@ def test_a_series_shows_its_first_frame(brain: Any, tmp_path: Path) -> None:
     image = dataclasses.replace(brain.image, info=info, values=values)
     views = panels(image, tmp_path / "mask.nii.gz", brain.record, size=1400)
     plain = panels(brain.image, brain.directory / "mask.nii.gz", brain.record, size=1400)
-    assert views[0].caption == "Axial, slice 22 of 44, frame 1 of 2"
+    assert views[0].caption == "Axial, slice 22 of 44, frame 0 (of 0 to 1)"
     for one, other in zip(views, plain, strict=True):
         np.testing.assert_array_equal(one.base, other.base)
         np.testing.assert_array_equal(one.codes, other.codes)

@@ -57,6 +57,13 @@ def test_size_unit(base: str, size: float, label: str, factor: float) -> None:
     assert (unit.label, unit.factor) == (label, factor)
 
 
+def test_only_a_patient_has_sides_and_cells_are_measured_in_micrometres() -> None:
+    assert words.length_unit({"spacing": [2.0, 1.0, 1.0]}) == words.Unit("mm, R A S", 1.0)
+    cells = {"spacing": [0.0, 0.0005, 0.00026, 0.00026], "patient": False}
+    assert words.length_unit(cells) == words.Unit("µm, x y z", 1000.0)
+    assert words.length_unit({"spacing": [1.0, 1.0, 1.0], "patient": False}).label == "mm, x y z"
+
+
 def test_reserved_codes() -> None:
     assert words.reserved_codes({"bundle": {"classes": [{"code": 252}]}}) == {
         "nodata": 255,

@@ -104,6 +104,13 @@ def test_small_regions_are_left_out_after_merging(tmp_path: Path) -> None:
     assert (answer["regions"], answer["polygons"]) == (2, 1)
 
 
+@pytest.mark.filterwarnings("error:'crs' was not provided")
+def test_an_image_without_crs_is_no_surprise(tmp_path: Path) -> None:
+    path = write_mask(tmp_path / "m.tif", blobs(), crs=None, transform=rasterio.Affine(1, 0, 0, 0, -1, 0))
+    polygons(path, tmp_path / "p.gpkg")
+    assert geopandas.read_file(tmp_path / "p.gpkg").crs is None
+
+
 def test_nothing_to_draw(tmp_path: Path) -> None:
     path = write_mask(
         tmp_path / "m.tif",

@@ -106,7 +106,7 @@ def test_real_scene(tmp_path: Path, shared_data: Path) -> None:
     np.testing.assert_array_equal(pixels.values, np.moveaxis(raw, 0, -1))
     assert (raw == 0).any(axis=0).any()  # dark water: a measurement, not a hole
     np.testing.assert_array_equal(pixels.valid, (raw != 0).any(axis=0))
-    assert describe(image.info) == "GeoTIFF, 934 × 723 pixels, 4 channels of uint8, EPSG:26914, pixel 5 × 5"
+    assert describe(image.info) == "GeoTIFF, 934 × 723 pixels, 4 channels of uint8, EPSG:26914, pixel 5 × 5 m"
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("uint16", 65535), ("int16", 0), ("float32", 0)])
