@@ -15,8 +15,8 @@ from tasks.planning.make import make_plan
 from tasks.planning.plan import Parameters
 from tasks.planning.request import Request
 from tasks.planning.step import Planned
-from tasks.publishing.record import build_record
 from tasks.privacy import keys
+from tasks.publishing.record import build_record
 from tasks.stitching.audit import Disagreement, SeamAudit
 
 AGREE = Disagreement(pairs=4, pixels=1000, other_class=10, mean_difference=0.01)
