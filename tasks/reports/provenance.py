@@ -109,8 +109,8 @@ def _grid(grid: dict[str, Any]) -> list[tuple[str, str]]:
         axes = "".join(map(str, grid["orientation"]))
         return [("Voxel", f"{spacing} mm (right, anterior, superior)"), ("Axes of the file", axes)]
     a, b, c, d, e, f = grid["transform"][:6]
-    length = (" " + crs_unit(grid["crs"])).rstrip() if grid["crs"] else ""
-    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}{length}"
+    step = (" " + crs_unit(grid["crs"])).rstrip() if grid["crs"] else ""
+    pixel = f"{math.hypot(a, d):.9g} × {math.hypot(b, e):.9g}{step}"
     return [
         ("Reference system", _crs_name(grid["crs"])),
         ("Pixel", pixel + (", rotated" if b or d else "")),
