@@ -60,9 +60,15 @@ def test_a_plan_is_trained_and_its_model_runs(segflow, tmp_path: Path) -> None: 
     assert card.spacing == tuple(config["spacing"])
     assert card.training.details["scored"].startswith("on each item's own grid")
 
-    for name, spacing, code in (("same", (3.0, 1.0, 1.0), 0), ("other", (5.0, 1.0, 1.0), 5)):
+    for name, spacing, how, code in (
+        ("same", (3.0, 1.0, 1.0), "card", 0),
+        ("other", (5.0, 1.0, 1.0), "card", 0),
+        ("as it is", (5.0, 1.0, 1.0), "native", 5),
+    ):
         image = tmp_path / f"{name}.nii.gz"
         values = np.random.default_rng(0).normal(100, 15, (32, 32, 16)).astype(np.float32)
         nib.save(nib.Nifti1Image(values, np.diag([*reversed(spacing), 1.0])), image)
-        result = segflow.run(image, ran.answer["bundle"], tmp_path / "results")
+        result = segflow.run(image, ran.answer["bundle"], tmp_path / "results", "--spacing", how)
         assert result.code == code, result.error
+        sampled = any(note.startswith("sampled at") for note in result.answer["warnings"])
+        assert sampled == (name == "other")
