@@ -67,7 +67,7 @@ def render(views: list[Panel], *, record: dict[str, Any], summary: dict[str, Any
     unit = words.size_unit(summary)
     script = _asset("report.js")
     preview = (record.get("preview") or {}).get("sentence", "")
-    plain = record.get("notes", record["input"]["notes"])
+    plain = [*dict.fromkeys([*record["input"]["notes"], *record.get("notes", [])])]
     warnings = [w for w in record["warnings"] if w != preview and w not in plain]
     notes = [n for n in plain if n != preview]
     return _template().render(
