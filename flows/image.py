@@ -120,6 +120,9 @@ def segment_image(
     frame: Annotated[
         int | None, Field(description="The one frame of a 4-D image; by default every frame.", ge=0)
     ] = None,
+    fill_missing: Annotated[
+        bool, Field(description="Zeros for channels that are missing, where the model's card allows it.")
+    ] = False,
     vectors: Annotated[list[Vectors], Field(description="Formats of the regions' polygons.")] = [],  # noqa: B006 - Prefect copies it
     simplify: Annotated[float, Field(description="Tolerance of outlines in pixels.", ge=0)] = 0,
     min_size: Annotated[int, Field(description="Regions of fewer pixels get no polygon.", ge=1)] = 1,
@@ -166,6 +169,7 @@ def segment_image(
         units=units,
         layer=layer,
         frame=frame,
+        fill_missing=fill_missing,
         vectors=vectors,
         simplify=simplify,
         min_size=min_size,

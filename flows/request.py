@@ -52,6 +52,7 @@ def make_request(
     units: Units = "card",
     layer: str | None = None,
     frame: int | None = None,
+    fill_missing: bool = False,
     vectors: Sequence[Vectors] = (),
     simplify: float = 0,
     min_size: int = 1,
@@ -80,6 +81,7 @@ def make_request(
         units=units,
         layer=layer,
         frame=frame,
+        missing=fill_missing,
     )
     model = resolve_model(model, source, reading=reading)
     area = area_parameters(window=window, aoi=aoi)

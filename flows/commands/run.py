@@ -137,6 +137,13 @@ def run(
     frame: Annotated[
         int | None, typer.Option(help="One frame of a 4-D image, from 0; else every frame.", min=0)
     ] = None,
+    fill_missing: Annotated[
+        bool,
+        typer.Option(
+            "--fill-missing",
+            help="Zeros for channels that a study lacks, where the model's card allows it; the run is suspect then.",
+        ),
+    ] = False,
     vectors: Annotated[
         list[VectorFormat] | None,
         typer.Option(help="Also the regions' polygons. Repeatable.", show_default=False),
@@ -206,6 +213,7 @@ def run(
             bands=bands,
             layer=layer,
             frame=frame,
+            fill_missing=fill_missing,
             simplify=simplify,
             min_size=min_size,
             probabilities=probabilities,

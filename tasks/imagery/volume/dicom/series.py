@@ -152,8 +152,8 @@ def _several(
         )
     if missing and not wanted.reading.missing:
         raise InputError(
-            f"{label} is incomplete: no series for {names} among {_list(every)}; add it, or allow the model to go "
-            "without it"
+            f"{label} is incomplete: no series for {names} among {_list(every)}; add it, or let zeros stand "
+            "for it with --fill-missing"
         )
     stacks = [None if s is None else _stacked(label, s) for s in picked]
     _check_one_grid(label, there, [s for s in stacks if s is not None])

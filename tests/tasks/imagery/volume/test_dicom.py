@@ -370,7 +370,7 @@ def test_channels_from_several_series(tmp_path: Path) -> None:
     three = (channel("FLAIR"), channel("T1"), channel("T2"))
     assert "is incomplete: no series for T2" in refused(tmp_path, channels=three)
     may = (*three[:2], channel("T2", may_miss=True))
-    assert "is incomplete" in refused(tmp_path, channels=may)
+    assert "--fill-missing" in refused(tmp_path, channels=may)
     filled = opened(tmp_path, channels=may, reading=Reading(missing=True))
     assert filled.info.suspicions == ("The input is incomplete: zeros stand for T2.",)
     assert not filled.read(tuple(slice(0, n) for n in filled.info.shape)).values[..., 2].any()
