@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from segmodels.errors import ModelError
 from tasks.errors import SegflowError
 from tasks.items.item import flat
 from tasks.items.outcomes import Outcome, Status, write_outcomes
@@ -100,7 +101,7 @@ def run_batch(batch: Batch, run: RunOne) -> tuple[Outcome, ...]:
             outcome = _run(batch, item, run)
         except OutputError:
             raise
-        except SegflowError as error:
+        except (SegflowError, ModelError) as error:
             outcome = Outcome(flat(item.id), "failed", str(error), round(time.perf_counter() - begin, 3))
         except Exception as error:
             logger.exception("item %s", item.id)

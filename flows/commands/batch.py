@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tasks.planning.request import Request
 
 SOURCE = (
-    "A glob in quotes (** for any depth), a folder of images, a BIDS dataset, an nnU-Net or Decathlon folder, or a "
+    "A glob in quotes (** for any depth), a folder of images, an archive's export of DICOM studies, a BIDS dataset, "
+    "an nnU-Net or Decathlon folder, or a "
     "STAC ItemCollection."
 )
 Source = Annotated[str, typer.Argument(help=SOURCE, show_default=False)]
@@ -100,10 +101,10 @@ def batch(source: str, match: str | None = None, limit: int | None = None, **opt
     console = Console(stderr=True)
     set_up_logging(console, debug=debug)
     with reported(debug=debug, as_json=as_json):
-        made = lists([""], options["valid"], options["vectors"], options.pop("stored_units"))
+        made = lists(options["valid"], options["vectors"], options.pop("stored_units"))
         asked = {
             **options,
-            **{k: v for k, v in made.items() if k not in ("image", "more")},
+            **made,
             "tile": parse_tile(options["tile"]),
             "command": shlex.join(["segflow", *sys.argv[1:]]),
         }

@@ -39,7 +39,9 @@ def plan(**options: Any) -> None:
         priced = plan_image(
             **{
                 **asked,
-                **lists(options["image"], options["valid"], options["vectors"], options["stored_units"]),
+                "image": options["image"][0],
+                "more": options["image"][1:],
+                **lists(options["valid"], options["vectors"], options["stored_units"]),
                 "tile": parse_tile(options["tile"]),
                 "out": options["out"] or ".",
                 "server": not options["direct"],

@@ -193,7 +193,9 @@ def run(
             console,
             direct=direct,
             debug=debug,
-            **lists(image, valid, vectors, stored_units),
+            image=image[0],
+            more=image[1:],
+            **lists(valid, vectors, stored_units),
             model=model,
             out=out,
             item=item,
@@ -230,13 +232,9 @@ def run(
         raise typer.Exit(result.exit_code)
 
 
-def lists(
-    image: list[str], valid: list[str] | None, vectors: list[VectorFormat] | None, stored_units: bool
-) -> dict[str, Any]:
+def lists(valid: list[str] | None, vectors: list[VectorFormat] | None, stored_units: bool) -> dict[str, Any]:
     """What a command line says otherwise than the flow's parameters."""
     return {
-        "image": image[0],
-        "more": image[1:],
         "valid": valid or [],
         "vectors": [v.value for v in vectors or []],
         "units": "stored" if stored_units else "card",
